@@ -1,0 +1,1 @@
+"""Values and rules: pure, synchronous, told the time, never asking for it."""

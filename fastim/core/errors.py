@@ -1,0 +1,142 @@
+"""Everything that can go wrong, by what happens next.
+
+``Refusal``: reply and go on. ``Closure`` and its kind ``WireError``: close this connection. ``Unavailable``: an engine
+cannot be reached, the client may send again. ``SettingsError``: do not start. Anything else is a bug.
+
+Codes and names are LeanCloud's, because official SDKs know them by name; this module is their only list.
+Source: wire protocol, error codes.
+"""
+
+from typing import ClassVar
+
+
+class FastimError(Exception):
+    """What all of fastim's own errors have in common."""
+
+
+class SettingsError(FastimError):
+    """The server cannot start as it is set up; the text says what to do, in one line."""
+
+
+class CodedError(FastimError):
+    """An error that a client is told about by code and name.
+
+    Args:
+        detail: Free text for the developer at the other end; never a secret, never a message body.
+    """
+
+    code: ClassVar[int]
+    reason: ClassVar[str]
+    reasons: ClassVar[dict[int, str]] = {}
+    """Every code in use and its name."""
+
+    def __init_subclass__(cls, code: int | None = None, reason: str = "") -> None:
+        if code is None:
+            return
+        if cls.reasons.setdefault(code, reason) != reason:
+            raise TypeError(f"{cls.__name__} gives code {code} a second name")
+        cls.code, cls.reason = code, reason
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__(detail or self.reason)
+        self.detail = detail
+
+
+class Refusal(CodedError):
+    """The request was understood and will not be done; the session goes on."""
+
+
+class MessageTooLong(Refusal, code=4109, reason="FRAME_TOO_LONG"):
+    """The message, with all that travels with it, is too long."""
+
+
+class Closure(CodedError):
+    """The connection or the session ends, and the client is told why."""
+
+
+class Unavailable(CodedError, code=4200, reason="INTERNAL_ERROR"):
+    """The store cannot take it now; nothing was done, and the client may send it again."""
+
+
+class AppNotAvailable(Refusal, code=4100, reason="APP_NOT_AVAILABLE"):
+    """No such application here."""
+
+
+class InvalidLogin(Refusal, code=4103, reason="INVALID_LOGIN"):
+    """The client id is empty, too long or not printable."""
+
+
+class SessionRequired(Refusal, code=4105, reason="SESSION_REQUIRED"):
+    """No session of that client is open on this connection."""
+
+
+class SessionConflict(Refusal, code=4111, reason="SESSION_CONFLICT"):
+    """Another device has a session with the same tag."""
+
+
+class SessionTokenExpired(Refusal, code=4112, reason="SESSION_TOKEN_EXPIRED"):
+    """The session token is unknown or too old."""
+
+
+class InternalError(Refusal, code=4200, reason="INTERNAL_ERROR"):
+    """A bug, or something that this server does not do."""
+
+
+class ConversationNotFound(Refusal, code=4303, reason="CONVERSATION_NOT_FOUND"):
+    """No such conversation."""
+
+
+class ConversationFull(Refusal, code=4304, reason="CONVERSATION_FULL"):
+    """The conversation has as many members as it may have."""
+
+
+class UpdateFailed(Refusal, code=4306, reason="CONVERSATION_UPDATE_FAILED"):
+    """The attributes cannot be changed in this way."""
+
+
+class UpdateRejected(Refusal, code=4309, reason="CONVERSATION_UPDATE_REJECTED"):
+    """Only a member may change the conversation."""
+
+
+class QueryFailed(Refusal, code=4310, reason="CONVERSATION_QUERY_FAILED"):
+    """The query is malformed or asks too much."""
+
+
+class HistoryFailed(Refusal, code=4311, reason="CONVERSATION_LOG_FAILED"):
+    """The history cannot be read in this way."""
+
+
+class HistoryRejected(Refusal, code=4312, reason="CONVERSATION_LOG_REJECTED"):
+    """Only a member may read the history."""
+
+
+class NormalConversationRequired(Refusal, code=4314, reason="NORMAL_CONVERSATION_REQUIRED"):
+    """Not with this type of conversation."""
+
+
+class MembershipRequired(Refusal, code=4317, reason="CONVERSATION_MEMBERSHIP_REQUIRED"):
+    """Only a member may do this."""
+
+
+class InvalidTarget(Refusal, code=4401, reason="INVALID_MESSAGING_TARGET"):
+    """No such conversation, or not a member."""
+
+
+class ServerStopping(Closure, code=1001, reason="SERVER_STOPPING"):
+    """The server stops; come back in a moment. The code is WebSocket's own for going away."""
+
+
+class FrameTooLong(Closure, code=4109, reason="FRAME_TOO_LONG"):
+    """What came is longer than any command may be."""
+
+
+class ReadTimeout(Closure, code=4107, reason="READ_TIMEOUT"):
+    """Nothing was heard of the client for too long."""
+
+
+class LoginTimeout(Closure, code=4108, reason="LOGIN_TIMEOUT"):
+    """No session was opened in time."""
+
+
+class WireError(Closure, code=4114, reason="UNPARSEABLE_RAW_MESSAGE"):
+    """What came is not a command."""

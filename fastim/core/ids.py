@@ -1,0 +1,67 @@
+"""Identifiers: their shapes, and how new ones are made from a moment and some entropy.
+
+Pure functions: the caller brings the time and the random bytes.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from typing import NewType
+
+from fastim.core.units import Millis
+
+AppNumber = NewType("AppNumber", int)
+"""An application's number in the store: it opens every key, so nothing crosses from one application to another."""
+
+MESSAGE_ID_LENGTH = 22
+MESSAGE_ENTROPY_BYTES = 10
+CONVERSATION_ENTROPY_BYTES = 7
+CLIENT_ID_MAX_CHARACTERS = 64
+TEMPORARY_PREFIX = "_tmp:"
+
+# Base64's 64 characters in ASCII order, so that ids sort as the bytes they stand for do.
+_ORDERED_ALPHABET = "-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz"
+_HEX_DIGITS = frozenset("0123456789abcdef")
+
+
+def message_id(timestamp: Millis, entropy: bytes) -> str:
+    """A message id: 22 URL-safe characters that sort by ``timestamp`` as plain ASCII.
+
+    Args:
+        entropy: ``MESSAGE_ENTROPY_BYTES`` random bytes; they keep ids of one millisecond apart and hard to guess.
+    """
+    value = int.from_bytes(timestamp.to_bytes(6) + entropy) << 4
+    return "".join([_ORDERED_ALPHABET[(value >> shift) & 63] for shift in range(126, -1, -6)])
+
+
+def conversation_id(now: Millis, entropy: bytes, *, temporary: bool = False) -> str:
+    """A conversation id: 24 hex digits, with ``_tmp:`` before them for a temporary one.
+
+    Args:
+        entropy: ``CONVERSATION_ENTROPY_BYTES`` random bytes.
+    """
+    digits = (now // 1000).to_bytes(5).hex() + entropy.hex()
+    return TEMPORARY_PREFIX + digits if temporary else digits
+
+
+def is_conversation_id(text: str) -> bool:
+    """Whether ``text`` has the shape of a conversation id, normal or temporary."""
+    digits = text.removeprefix(TEMPORARY_PREFIX)
+    return len(digits) == 24 and _HEX_DIGITS.issuperset(digits)
+
+
+def is_client_id(text: str) -> bool:
+    """Whether ``text`` may name a client: 1 to 64 characters, none of them a control character.
+
+    The documented alphabet is narrower, but SDKs and their tests use others. Source: semantics, rule 2.1.
+    """
+    return 0 < len(text) <= CLIENT_ID_MAX_CHARACTERS and text.isprintable()
+
+
+def unique_id(members: Iterable[str]) -> str:
+    """The id of a set of members: equal for equal sets, whatever the order or repetition (32 hex digits)."""
+    digest = hashlib.blake2b(digest_size=16)
+    for member in sorted(set(members)):
+        encoded = member.encode()
+        digest.update(len(encoded).to_bytes(2))
+        digest.update(encoded)
+    return digest.hexdigest()

@@ -1,0 +1,101 @@
+"""Unread counts, derived from positions: a message costs the same however many members have not read it."""
+
+from msgspec import Struct
+
+from fastim.core.message import Message, Position
+from fastim.core.units import Millis
+
+
+class MentionAll(Struct, frozen=True, array_like=True):
+    """A message that mentioned everybody."""
+
+    sequence: int
+    sender: str
+
+
+class Head(Struct, frozen=True, array_like=True):
+    """Where a conversation's messages have got to.
+
+    Attributes:
+        sequence: Of its last message, 0 when it has none.
+        timestamp: Of its last message, 0 when it has none.
+        last_id: Its last message's id, or empty.
+        mention_all: The last message that mentioned everybody, and the last such one by another sender: nobody is
+            mentioned by their own message, and two senders are enough to know.
+    """
+
+    sequence: int = 0
+    timestamp: Millis = Millis(0)
+    last_id: str = ""
+    mention_all: tuple[MentionAll, ...] = ()
+
+    @property
+    def position(self) -> Position:
+        return Position(self.timestamp, self.last_id)
+
+
+class Membership(Struct, frozen=True, array_like=True):
+    """What is kept of one member in one conversation.
+
+    Attributes:
+        joined_at: When the client became a member.
+        sent: Messages it has sent since.
+        read: Sequence up to which it has read everything.
+        sent_at_read: ``sent`` as it was at ``read``.
+        read_at: When it last moved ``read``; 0 if it never did.
+        mentioned: Sequence of the last message by another that mentions it by name, or 0.
+    """
+
+    joined_at: Millis
+    sent: int = 0
+    read: int = 0
+    sent_at_read: int = 0
+    read_at: Millis = Millis(0)
+    mentioned: int = 0
+
+
+class Unread(Struct, frozen=True):
+    """What a member has not read.
+
+    Attributes:
+        count: Messages by others, uncapped.
+        mentioned: Whether one of them mentions the member.
+    """
+
+    count: int
+    mentioned: bool
+
+
+def unread(head: Head, membership: Membership, client_id: str) -> Unread:
+    """What ``client_id`` has not read: messages after its position by others. Source: semantics, rules 7.2 to 7.4."""
+    count = (head.sequence - membership.read) - (membership.sent - membership.sent_at_read)
+    mentioned = membership.mentioned > membership.read or any(
+        entry.sequence > membership.read for entry in head.mention_all if entry.sender != client_id
+    )
+    return Unread(max(count, 0), count > 0 and mentioned)
+
+
+def advance(head: Head, message: Message) -> Head:
+    """The head once ``message`` is its last."""
+    mention_all = head.mention_all
+    if message.mention_all:
+        others = tuple(entry for entry in mention_all if entry.sender != message.sender)
+        mention_all = (MentionAll(message.sequence, message.sender), *others[:1])
+    return Head(message.sequence, message.timestamp, message.id, mention_all)
+
+
+def changed_since(head: Head, membership: Membership, moment: Millis) -> bool:
+    """Whether the member's count may differ from what it was at ``moment``."""
+    return head.timestamp > moment or membership.read_at > moment
+
+
+OVERLAP = Millis(60_000)
+"""How far before ``lastUnreadNotifTime`` to look: a message may be committed a moment after its timestamp."""
+
+
+def unread_since(told: Millis, now: Millis) -> Millis:
+    """From when on changes count for a client that was last told at ``told``.
+
+    A moment in the future means that the clock has stepped back since, so that nothing can be left out.
+    """
+    return Millis(0) if told > now else Millis(max(told - OVERLAP, 0))
