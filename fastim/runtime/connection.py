@@ -1,0 +1,241 @@
+"""One client's connection, whichever door it came in by.
+
+A door owns the socket's protocol: it reads frames and hands their bodies over here. What goes out is framed here and
+written to the transport at once; when the socket is full the transport keeps the rest, and this module decides what may
+still be added.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+from fastim.core.errors import Closure, LoginTimeout, ReadTimeout
+from fastim.core.session import OfflineMode
+from fastim.runtime.deadlines import Deadlines
+from fastim.settings import Delivery, Limits
+from fastim.wire.framing import Framing
+from fastim.wire.link import Link
+
+COMMANDS_OVERDRAFT = 2
+"""Commands and events may fill this many times ``delivery.outbox_bytes`` before the connection is given up."""
+
+
+class Receiver(Protocol):
+    """Whoever deals with what comes in."""
+
+    def start(self, connection: "Connection", body: bytes) -> None:
+        """Begin the command in ``body``."""
+        ...
+
+    def drained(self, connection: "Connection") -> None:
+        """The socket has room again after deliveries were left out for the sessions in ``connection.behind``."""
+        ...
+
+    def lost(self, connection: "Connection") -> None:
+        """The connection is gone."""
+        ...
+
+
+class Connection:
+    """A transport with a link: commands in, frames out.
+
+    Attributes:
+        door: Which door it came in by, for metrics.
+        link: Its protocol state.
+        behind: Client ids of the sessions for which a delivery was left out since the socket was last empty.
+        paused: Whether the door has to keep to itself what it has read; ``feed`` is called when it may go on.
+        feed: Set by the door: goes on with what it has read.
+        lost: Whether the transport is gone or going: nothing is written any more.
+        deadline: See ``Deadlines``.
+    """
+
+    __slots__ = (
+        "_delivery",
+        "_in_flight",
+        "_limits",
+        "_loop",
+        "_receiver",
+        "_transport",
+        "_waking",
+        "behind",
+        "clogged",
+        "deadline",
+        "deadlines",
+        "door",
+        "feed",
+        "framing",
+        "link",
+        "lost",
+        "paused",
+    )
+
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        framing: Framing,
+        offline_mode: OfflineMode,
+        *,
+        door: str,
+        receiver: Receiver,
+        deadlines: Deadlines,
+        limits: Limits,
+        delivery: Delivery,
+    ) -> None:
+        self._transport = transport
+        self._receiver = receiver
+        self._limits = limits
+        self._delivery = delivery
+        self._loop = asyncio.get_running_loop()
+        self._in_flight = 0
+        self._waking = False
+        self.framing = framing
+        self.door = door
+        self.link = Link(offline_mode)
+        self.behind: set[str] = set()
+        self.clogged = False
+        self.paused = False
+        self.feed: Callable[[], None] = _nothing
+        self.lost = False
+        self.deadline = self._loop.time() + limits.login_seconds
+        self.deadlines = deadlines
+        deadlines.watch(self)
+
+    # -- what a door calls --
+
+    def heard(self) -> None:
+        """Something arrived, if only a heartbeat. Before a session is open it does not count."""
+        if self.link.sessions and not self.clogged and not self.lost:
+            self.deadline = self._loop.time() + self._limits.read_timeout_seconds
+
+    def received(self, body: bytes) -> None:
+        """A command arrived."""
+        self.heard()
+        if not self.lost:
+            self._receiver.start(self, body)
+
+    def pause_writing(self) -> None:
+        """The socket is full: nothing more is read from this client, and it has so long to take what waits for it."""
+        self.clogged = True
+        if not self.lost:
+            self.deadline = self._loop.time() + self._limits.write_timeout_seconds
+        self._balance_reading()
+
+    def resume_writing(self) -> None:
+        """The socket has room again."""
+        self.clogged = False
+        self.heard()
+        self._balance_reading()
+        if self.behind and not self.lost:
+            self._receiver.drained(self)
+
+    def connection_lost(self) -> None:
+        """The transport is gone."""
+        self.lost = True
+        self.feed = _nothing
+        self.deadlines.forget(self)
+        self._receiver.lost(self)
+
+    # -- what the runtime calls --
+
+    def send(self, body: bytes) -> None:
+        """Write a command or an event. Who lets these pile up is cut off: it comes back and asks what it missed."""
+        if self.lost:
+            return
+        self._transport.write(self.framing.frame(body))
+        if self._transport.get_write_buffer_size() > COMMANDS_OVERDRAFT * self._delivery.outbox_bytes:
+            self.abort()
+
+    def offer(self, body: bytes, client_id: str) -> bool:
+        """Write a delivery for a session. False: the connection is behind, and the session has to resync."""
+        if self.lost:
+            return False
+        if self.clogged and self._transport.get_write_buffer_size() > self._delivery.outbox_bytes:
+            self.behind.add(client_id)
+            return False
+        self._transport.write(self.framing.frame(body))
+        return True
+
+    def began(self) -> None:
+        """A command is under way; with too many of them nothing more is read."""
+        self._in_flight += 1
+        self._balance_reading()
+
+    def finished(self) -> None:
+        """A command is done."""
+        self._in_flight -= 1
+        self._balance_reading()
+
+    def close(self, closure: Closure) -> None:
+        """Say why and close once what is buffered has gone out; what comes in meanwhile is not looked at."""
+        self.part(self.framing.farewell(closure))
+
+    def shut(self) -> None:
+        """Close without a word once what is buffered has gone out."""
+        self.part(b"")
+
+    def part(self, last: bytes) -> None:
+        """Close once what is buffered and ``last``, framed already, have gone out.
+
+        The socket is only half closed at first: closing it with something unread in it would reset the connection, and the
+        peer might never see ``last``. A peer that neither takes the rest nor closes its half is not waited for long.
+        """
+        if self.lost:
+            return
+        self.lost = True
+        self.deadline = self._loop.time() + self._limits.handshake_seconds
+        if self._transport.is_closing():
+            return
+        if last:
+            self._transport.write(last)
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+            self._transport.resume_reading()
+        else:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Drop the connection and what is buffered."""
+        self.lost = True
+        self._transport.abort()
+
+    def expire(self) -> None:
+        """The deadline has passed: nothing was heard for too long, no session was opened, or nothing was taken."""
+        if self.lost or self.clogged:
+            self.abort()
+        else:
+            self.close(ReadTimeout() if self.link.sessions else LoginTimeout())
+
+    @property
+    def address(self) -> str:
+        """The peer's IP address, or empty when the transport cannot tell."""
+        peer = self._transport.get_extra_info("peername")
+        return str(peer[0]) if isinstance(peer, tuple) else ""
+
+    def _balance_reading(self) -> None:
+        if self.lost:
+            return
+        if self._busy:
+            if not self.paused:
+                self.paused = True
+                self._transport.pause_reading()
+        elif self.paused and not self._waking:
+            # Not here and now: what ends a command may be the very thing that the door is feeding.
+            self._waking = True
+            self._loop.call_soon(self._wake)
+
+    def _wake(self) -> None:
+        self._waking = False
+        if self.lost or self._busy:
+            return
+        self.paused = False
+        self.feed()
+        if not self.paused and not self.lost:
+            self._transport.resume_reading()
+
+    @property
+    def _busy(self) -> bool:
+        return self.clogged or self._in_flight >= self._limits.commands_in_flight
+
+
+def _nothing() -> None:
+    """What a connection feeds without a door."""

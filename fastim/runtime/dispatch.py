@@ -1,0 +1,190 @@
+"""Dispatch: from a command's bytes to its use case, and from what that returns to the answer."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+import structlog
+from msgspec import Struct
+
+from fastim.core import commands
+from fastim.core.application import Application
+from fastim.core.commands import Command
+from fastim.core.errors import (
+    AppNotAvailable,
+    CodedError,
+    InternalError,
+    SessionConflict,
+    WireError,
+)
+from fastim.core.replies import Echoed, LoggedIn, Reply
+from fastim.core.session import Session
+from fastim.runtime.connection import Connection
+from fastim.runtime.delivery import Delivery
+from fastim.runtime.presence import Presence
+from fastim.service import conversations, members, messages, sessions, unread
+from fastim.service.io import Io
+from fastim.wire import codec
+from fastim.wire.codec import Request
+
+_log = structlog.get_logger(__name__)
+
+UseCase = Callable[[Io, Session, Any], Awaitable[Reply | None]]
+
+USE_CASES: dict[type[Command], UseCase] = {
+    commands.RefreshToken: sessions.refresh_token,
+    commands.CloseSession: sessions.close_session,
+    commands.QueryOnline: sessions.query_online,
+    commands.ReportDevice: sessions.report_device,
+    commands.StartConversation: conversations.start_conversation,
+    commands.QueryConversations: conversations.query_conversations,
+    commands.UpdateConversation: conversations.update_conversation,
+    commands.MuteConversation: conversations.mute_conversation,
+    commands.CountMembers: conversations.count_members,
+    commands.CheckMembership: conversations.check_membership,
+    commands.AddMembers: members.add_members,
+    commands.RemoveMembers: members.remove_members,
+    commands.Send: messages.send_message,
+    commands.ReadHistory: messages.read_history,
+    commands.MarkRead: unread.mark_read,
+}
+"""What a session can ask for. ``Acknowledge`` is not here: nobody waits for it until there are receipts."""
+
+
+class Tenant(Struct, frozen=True, eq=False):
+    """One application as it runs on this node."""
+
+    application: Application
+    io: Io
+    presence: Presence
+    delivery: Delivery
+
+
+class Dispatcher:
+    """Starts commands in the order in which they arrive; fulfils ``Receiver``.
+
+    Attributes:
+        tenants: The applications of this node, by id.
+        commands: Commands received, by type.
+        refusals: Commands refused, by code.
+    """
+
+    def __init__(self) -> None:
+        self.tenants: dict[str, Tenant] = {}
+        self.commands: dict[str, int] = {}
+        self.refusals: dict[int, int] = {}
+        self._running: set[asyncio.Task[None]] = set()
+
+    def start(self, connection: Connection, body: bytes) -> None:
+        try:
+            request = codec.decode(body)
+        except WireError as error:
+            self._count_refusal(error)
+            connection.close(error)
+            return
+        name = type(request.command).__name__
+        self.commands[name] = self.commands.get(name, 0) + 1
+        match request.command:
+            case commands.Echo():
+                connection.send(codec.encode_reply(Echoed(), request.serial, None))
+            case commands.Acknowledge():
+                pass
+            case commands.Login(installation_id, service):
+                connection.send(codec.encode_reply(LoggedIn(installation_id, service), request.serial, None))
+            case _:
+                self._run(connection, self._answer(connection, request))
+
+    def drained(self, connection: Connection) -> None:
+        """Tell the sessions that were behind what they have not read: the store is the queue."""
+        tenant = self._tenant_of(connection)
+        behind, connection.behind = connection.behind, set()
+        for client_id in behind:
+            session = connection.link.sessions.get(client_id)
+            if tenant is not None and session is not None:
+                self._run(connection, unread.tell_unread(tenant.io, session, session.opened_at))
+
+    def lost(self, connection: Connection) -> None:
+        tenant = self._tenant_of(connection)
+        if tenant is not None:
+            for attached in list(tenant.presence.on(connection)):
+                tenant.presence.leave(attached.session)
+
+    async def finish(self) -> None:
+        """Wait for everything that is under way."""
+        while self._running:
+            await asyncio.wait(self._running)
+
+    def _run(self, connection: Connection, work: Coroutine[Any, Any, None]) -> None:
+        connection.began()
+        task = asyncio.get_running_loop().create_task(work)
+        self._running.add(task)
+        task.add_done_callback(lambda task: self._ended(connection, task))
+
+    def _ended(self, connection: Connection, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        connection.finished()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("a command failed", exc_info=error)
+
+    async def _answer(self, connection: Connection, request: Request) -> None:
+        """Do what is asked and reply to it, whatever comes of it."""
+        client_id = request.client_id
+        try:
+            if isinstance(request.command, commands.OpenSession):
+                await self._open(connection, request, request.command)
+                return
+            tenant, session = self._addressee(connection, request)
+            client_id = session.client_id
+            use_case = USE_CASES.get(type(request.command))
+            if use_case is None:
+                raise InternalError(_describe(request.command))
+            reply = await use_case(tenant.io, session, request.command)
+            if reply is not None:
+                connection.send(codec.encode_reply(reply, request.serial, client_id))
+        except CodedError as error:
+            self._refuse(connection, request, error, client_id)
+        except Exception:
+            _log.exception("a command failed", command=type(request.command).__name__)
+            self._refuse(connection, request, InternalError(), client_id)
+
+    async def _open(self, connection: Connection, request: Request, command: commands.OpenSession) -> None:
+        tenant = self.tenants.get(request.application_id or "")
+        if tenant is None:
+            raise AppNotAvailable
+        connection.link.join(tenant.application)
+        number = tenant.presence.reserve(connection)
+        opening = sessions.Opening(number, request.client_id or "", connection.link.offline_mode, command)
+        try:
+            session, opened = await sessions.open_session(tenant.io, opening)
+        finally:
+            tenant.presence.release(number)
+        connection.send(codec.encode_reply(opened, request.serial, session.client_id))
+        await unread.tell_unread(tenant.io, session, command.unread_since)
+
+    def _addressee(self, connection: Connection, request: Request) -> tuple[Tenant, Session]:
+        """Whose command it is; the one place that decides whether a session may ask anything at all."""
+        session = connection.link.session(request.client_id)
+        tenant = self._tenant_of(connection)
+        if tenant is None or request.application_id not in (None, "", tenant.application.id):
+            raise AppNotAvailable
+        return tenant, session
+
+    def _refuse(self, connection: Connection, request: Request, error: CodedError, client_id: str | None) -> None:
+        self._count_refusal(error)
+        opening = isinstance(request.command, commands.OpenSession)
+        if request.serial is not None or (opening and not isinstance(error, SessionConflict)):
+            connection.send(codec.encode_error(request, error, client_id))
+        elif opening and client_id:
+            # Java reopens with a token and without a serial; it learns of the conflict as of any other eviction.
+            connection.send(codec.encode_eviction(error) + codec.recipient(client_id))
+
+    def _count_refusal(self, error: CodedError) -> None:
+        self.refusals[error.code] = self.refusals.get(error.code, 0) + 1
+
+    def _tenant_of(self, connection: Connection) -> Tenant | None:
+        application = connection.link.application
+        return None if application is None else self.tenants.get(application.id)
+
+
+def _describe(command: Command) -> str:
+    return f"not known here: {command.name}" if isinstance(command, commands.Unknown) else "not available"

@@ -1,0 +1,55 @@
+"""Lanes: whoever comes first in a conversation goes first, and an empty lane costs a dictionary entry."""
+
+import asyncio
+from collections import deque
+from types import TracebackType
+
+
+class LocalLanes:
+    """Turn-taking within this process, one queue for each name in use."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
+
+    def hold(self, name: str) -> "_Turn":
+        return _Turn(self._waiting, name)
+
+
+class _Turn:
+    """One caller's turn in one lane."""
+
+    __slots__ = ("_name", "_waiting")
+
+    def __init__(self, waiting: dict[str, deque[asyncio.Future[None]]], name: str) -> None:
+        self._waiting = waiting
+        self._name = name
+
+    async def __aenter__(self) -> None:
+        queue = self._waiting.get(self._name)
+        if queue is None:
+            self._waiting[self._name] = deque()
+            return
+        turn = asyncio.get_running_loop().create_future()
+        queue.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._pass_on()
+            else:
+                queue.remove(turn)
+            raise
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        queue = self._waiting[self._name]
+        while queue:
+            turn = queue.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        del self._waiting[self._name]

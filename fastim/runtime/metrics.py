@@ -1,0 +1,83 @@
+"""Metrics: read from counters that the parts keep anyway, when somebody asks; nothing is done per message.
+
+Names, units and meanings are explained in ``docs/metrics.md``.
+"""
+
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
+
+from fastim.runtime.dispatch import Dispatcher
+from fastim.runtime.gateway import Gateway
+from fastim.runtime.lag import LoopLag
+
+
+class ServerCollector(Collector):
+    """What the runtime knows of itself."""
+
+    def __init__(self, gateway: Gateway, dispatcher: Dispatcher, lag: LoopLag) -> None:
+        self._gateway = gateway
+        self._dispatcher = dispatcher
+        self._lag = lag
+
+    def collect(self) -> Iterator[Metric]:
+        connections = GaugeMetricFamily("fastim_connections", "Open connections.", labels=["door"])
+        doors = {"tcp": 0, "websocket": 0}
+        for connection in self._gateway.connections:
+            doors[connection.door] = doors.get(connection.door, 0) + 1
+        for door, number in doors.items():
+            connections.add_metric([door], number)
+        yield connections
+
+        tenants = self._dispatcher.tenants.values()
+        yield GaugeMetricFamily(
+            "fastim_sessions", "Open sessions.", value=sum(len(tenant.presence) for tenant in tenants)
+        )
+        yield CounterMetricFamily(
+            "fastim_deliveries", "Messages handed to a session.", value=sum(one.delivery.delivered for one in tenants)
+        )
+        yield CounterMetricFamily(
+            "fastim_deliveries_withheld",
+            "Messages left out for a session that was behind; it is told its unread counts instead.",
+            value=sum(one.delivery.withheld for one in tenants),
+        )
+        commands = CounterMetricFamily("fastim_commands", "Commands received.", labels=["kind"])
+        for kind, number in self._dispatcher.commands.items():
+            commands.add_metric([kind], number)
+        yield commands
+        refusals = CounterMetricFamily("fastim_refusals", "Commands refused.", labels=["code"])
+        for code, number in self._dispatcher.refusals.items():
+            refusals.add_metric([str(code)], number)
+        yield refusals
+        yield GaugeMetricFamily(
+            "fastim_loop_lag_seconds", "How late the event loop's last timer was.", value=self._lag.last_seconds
+        )
+        yield GaugeMetricFamily(
+            "fastim_loop_lag_max_seconds",
+            "How late its latest timer was in the last minute or so.",
+            value=self._lag.worst_seconds,
+        )
+
+
+class Metrics:
+    """Everything that can be scraped.
+
+    Args:
+        collectors: Asked at each scrape.
+    """
+
+    content_type = CONTENT_TYPE_LATEST
+
+    def __init__(self, *collectors: Collector) -> None:
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        PlatformCollector(registry=self._registry)
+        for collector in collectors:
+            self._registry.register(collector)
+
+    def exposition(self) -> bytes:
+        """All metrics in Prometheus's text format."""
+        return generate_latest(self._registry)

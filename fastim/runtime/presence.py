@@ -1,0 +1,98 @@
+"""Presence: which sessions are open on this node, and on which connections."""
+
+from collections.abc import Iterable, Iterator
+from itertools import count
+
+from fastim.core.session import Session
+from fastim.runtime.connection import Connection
+from fastim.wire.codec import recipient
+
+
+class Attached:
+    """A session on its connection.
+
+    Attributes:
+        suffix: What completes an encoded push for this session.
+    """
+
+    __slots__ = ("connection", "session", "suffix")
+
+    def __init__(self, session: Session, connection: Connection) -> None:
+        self.session = session
+        self.connection = connection
+        self.suffix = recipient(session.client_id)
+
+
+class Presence:
+    """One application's open sessions on this node; fulfils the ``Directory`` port."""
+
+    _numbers = count(1)
+
+    def __init__(self) -> None:
+        self._clients: dict[str, list[Attached]] = {}
+        self._opening: dict[int, Connection] = {}
+
+    def __len__(self) -> int:
+        """How many sessions are open."""
+        return sum(map(len, self._clients.values()))
+
+    def reserve(self, connection: Connection) -> int:
+        """A number for a session that is about to be opened on ``connection``."""
+        number = next(self._numbers)
+        self._opening[number] = connection
+        return number
+
+    def release(self, number: int) -> None:
+        """The opening with that number has ended, one way or the other."""
+        self._opening.pop(number, None)
+
+    def enter(self, session: Session) -> None:
+        """Attach a session whose number was reserved, or renew one that is attached."""
+        attached = self.find(session.client_id, session.number)
+        if attached is not None:
+            attached.session = session
+            attached.connection.link.opened(session)
+            return
+        connection = self._opening[session.number]
+        if connection.lost:
+            return
+        before = connection.link.sessions.get(session.client_id)
+        if before is not None:
+            self._detach(before)
+        connection.link.opened(session)
+        connection.heard()
+        self._clients.setdefault(session.client_id, []).append(Attached(session, connection))
+
+    def leave(self, session: Session) -> None:
+        attached = self.find(session.client_id, session.number)
+        if attached is not None:
+            attached.connection.link.closed(session)
+            self._detach(session)
+
+    def online(self, client_ids: Iterable[str]) -> list[str]:
+        return [client_id for client_id in client_ids if client_id in self._clients]
+
+    def sessions(self, client_id: str) -> list[Session]:
+        return [attached.session for attached in self._clients.get(client_id, ())]
+
+    def of(self, client_id: str) -> Iterable[Attached]:
+        """The client's sessions with their connections; what is returned may change while it is walked over."""
+        return self._clients.get(client_id, ())
+
+    def find(self, client_id: str, number: int) -> Attached | None:
+        """The open session with that number, or ``None``."""
+        return next((one for one in self._clients.get(client_id, ()) if one.session.number == number), None)
+
+    def on(self, connection: Connection) -> Iterator[Attached]:
+        """The sessions on ``connection``."""
+        for session in list(connection.link.sessions.values()):
+            attached = self.find(session.client_id, session.number)
+            if attached is not None:
+                yield attached
+
+    def _detach(self, session: Session) -> None:
+        remaining = [one for one in self._clients.get(session.client_id, ()) if one.session.number != session.number]
+        if remaining:
+            self._clients[session.client_id] = remaining
+        else:
+            self._clients.pop(session.client_id, None)

@@ -1,0 +1,1 @@
+"""Use cases: coroutines that load, decide, store and publish, over ports."""

@@ -1,0 +1,113 @@
+"""Sessions: open, refresh, close, and who is online."""
+
+from base64 import urlsafe_b64encode
+
+from msgspec import Struct
+
+from fastim.core.commands import CloseSession, OpenSession, QueryOnline, RefreshToken, ReportDevice
+from fastim.core.errors import InvalidLogin, QueryFailed, SessionConflict, SessionTokenExpired
+from fastim.core.events import SessionEvicted
+from fastim.core.ids import is_client_id
+from fastim.core.policy import ONLINE_QUERY_MAX
+from fastim.core.replies import Closed, DeviceReported, OnlineClients, Opened, Refreshed
+from fastim.core.session import Config, Grant, OfflineMode, Session, in_conflict, replaces
+from fastim.core.units import Millis
+from fastim.service.io import Io
+
+TOKEN_ENTROPY_BYTES = 24
+GENERATED_ID_ENTROPY_BYTES = 12
+
+
+class Opening(Struct, frozen=True):
+    """What is known of a session before it is open.
+
+    Attributes:
+        number: The session's number to be.
+        client_id: Empty: one is to be made up.
+    """
+
+    number: int
+    client_id: str
+    offline_mode: OfflineMode
+    command: OpenSession
+
+
+async def open_session(io: Io, opening: Opening) -> tuple[Session, Opened]:
+    """Open the session, or reopen it with what its token stands for.
+
+    One client's openings take turns, so of two with one tag exactly one stays.
+    """
+    client_id = opening.client_id or io.entropy(GENERATED_ID_ENTROPY_BYTES).hex()
+    if not is_client_id(client_id):
+        raise InvalidLogin
+    async with io.lanes.hold(f"client {client_id}"):
+        now = io.clock.now()
+        grant = await _grant(io, client_id, opening.command, now)
+        session = Session(
+            number=opening.number,
+            client_id=client_id,
+            tag=grant.tag,
+            device=grant.device,
+            config=Config(grant.config),
+            offline_mode=opening.offline_mode,
+            opened_at=now,
+        )
+        others = io.directory.sessions(client_id)
+        rivals = [other for other in others if in_conflict(other, session.tag, session.device)]
+        if rivals and opening.command.reconnect:
+            raise SessionConflict
+        token = opening.command.token or _new_token(io)
+        await io.store.save_grant(client_id, token, grant)
+        for other in others:
+            if other in rivals or replaces(other, session.device):
+                await io.bus.publish(SessionEvicted(other.number, client_id, silently=other not in rivals))
+        io.directory.enter(session)
+        return session, Opened(client_id, token, io.policy.token_ttl_seconds, now)
+
+
+async def refresh_token(io: Io, session: Session, command: RefreshToken) -> Refreshed:
+    """A new token for an open session. Source: wire protocol, session token."""
+    token = _new_token(io)
+    expires_at = Millis(io.clock.now() + 1000 * io.policy.token_ttl_seconds)
+    grant = Grant(session.tag, session.device, int(session.config), expires_at)
+    await io.store.save_grant(session.client_id, token, grant)
+    return Refreshed(token, io.policy.token_ttl_seconds)
+
+
+async def close_session(io: Io, session: Session, command: CloseSession) -> Closed:
+    """The client says goodbye. Its tokens stay: an SDK may reopen what its application closed."""
+    io.directory.leave(session)
+    return Closed()
+
+
+async def query_online(io: Io, session: Session, command: QueryOnline) -> OnlineClients:
+    """Which clients have an open session."""
+    if len(command.client_ids) > ONLINE_QUERY_MAX:
+        raise QueryFailed(f"at most {ONLINE_QUERY_MAX} clients at a time")
+    return OnlineClients(tuple(io.directory.online(dict.fromkeys(command.client_ids))))
+
+
+async def report_device(io: Io, session: Session, command: ReportDevice) -> DeviceReported:
+    """The device goes by another token from now on."""
+    io.directory.enter(session.on_device(command.device))
+    return DeviceReported()
+
+
+async def _grant(io: Io, client_id: str, command: OpenSession, now: Millis) -> Grant:
+    """What the session is opened with: what the command says, and for the rest what its token stands for."""
+    known = Grant("", "", 0, now)
+    if command.token:
+        found = await io.store.find_grant(client_id, command.token)
+        if found is None or found.expires_at <= now:
+            raise SessionTokenExpired
+        known = found
+    return Grant(
+        tag=command.tag or known.tag,
+        device=command.device or known.device,
+        config=known.config if command.config is None else command.config,
+        expires_at=Millis(now + 1000 * io.policy.token_ttl_seconds),
+    )
+
+
+def _new_token(io: Io) -> str:
+    return urlsafe_b64encode(io.entropy(TOKEN_ENTROPY_BYTES)).decode()

@@ -1,0 +1,20 @@
+"""Pieces that replies and pushes share."""
+
+from fastim.core.errors import CodedError
+from fastim.wire import messages2_pb2 as pb
+
+INSTANT_MESSAGING = 2
+"""``service`` of everything that is about messages; Swift and ObjC drop a push without it."""
+
+
+def failure(error: CodedError, client_ids: tuple[str, ...] = ()) -> pb.ErrorCommand:
+    """``error`` as clients are told it, with the clients it concerns when it is a part of a request that failed."""
+    entry = pb.ErrorCommand(code=error.code, reason=error.reason, pids=client_ids)
+    if error.detail:
+        entry.detail = error.detail
+    return entry
+
+
+def json_object(text: bytes) -> pb.JsonObjectMessage:
+    """JSON text as a message."""
+    return pb.JsonObjectMessage(data=text.decode())

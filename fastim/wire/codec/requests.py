@@ -1,0 +1,225 @@
+"""From bytes to commands: what each field means, and what its absence means."""
+
+from collections.abc import Callable
+
+from google.protobuf.message import DecodeError
+from msgspec import Struct
+
+from fastim.core import commands
+from fastim.core.commands import Command, ReadMark, Signature
+from fastim.core.errors import WireError
+from fastim.core.message import Position
+from fastim.core.units import Millis
+from fastim.wire import messages2_pb2 as pb
+
+
+class Request(Struct, frozen=True):
+    """A command with its envelope.
+
+    Attributes:
+        serial: ``i``, to be copied into the reply; ``None`` when absent: then it is a request that wants no reply, or
+            whose reply has none either.
+        client_id: ``peerId``, or ``None`` for the connection's first session.
+    """
+
+    command: Command
+    serial: int | None
+    client_id: str | None
+    application_id: str | None
+
+
+def decode(body: bytes) -> Request:
+    """The command in ``body``.
+
+    Raises:
+        WireError: It is not a ``GenericCommand``, or a text that must be UTF-8 is not.
+    """
+    try:
+        generic = pb.GenericCommand.FromString(body)
+    except DecodeError as error:
+        raise WireError(str(error)) from error
+    read = _READERS.get((generic.cmd, generic.op)) or _READERS.get((generic.cmd, None))
+    return Request(
+        command=read(generic) if read is not None and generic.HasField("cmd") else _unknown(generic),
+        serial=generic.i if generic.HasField("i") else None,
+        client_id=generic.peerId if generic.HasField("peerId") else None,
+        application_id=generic.appId if generic.HasField("appId") else None,
+    )
+
+
+def _unknown(generic: pb.GenericCommand) -> Command:
+    return commands.Unknown(f"cmd {generic.cmd} op {generic.op}" if generic.HasField("cmd") else "no cmd")
+
+
+def _open_session(generic: pb.GenericCommand) -> Command:
+    given = generic.sessionMessage
+    return commands.OpenSession(
+        reconnect=given.r,
+        tag=given.tag,
+        device=given.deviceToken or given.deviceId,
+        token=given.st,
+        config=given.configBitmap if given.HasField("configBitmap") else None,
+        unread_since=Millis(given.lastUnreadNotifTime),
+        patched_since=Millis(given.lastPatchTime),
+        signature=_signature(given),
+    )
+
+
+def _refresh_token(generic: pb.GenericCommand) -> Command:
+    given = generic.sessionMessage
+    return commands.RefreshToken(token=given.st, signature=_signature(given))
+
+
+def _query_online(generic: pb.GenericCommand) -> Command:
+    return commands.QueryOnline(tuple(generic.sessionMessage.sessionPeerIds))
+
+
+def _start_conversation(generic: pb.GenericCommand) -> Command:
+    given = generic.convMessage
+    return commands.StartConversation(
+        members=tuple(given.m),
+        attributes=given.attr.data if given.HasField("attr") else None,
+        unique=given.unique,
+        chat_room=given.transient,
+        temporary=given.tempConv,
+        ttl_seconds=given.tempConvTTL if given.HasField("tempConvTTL") else None,
+        signature=_signature(given),
+    )
+
+
+def _add_members(generic: pb.GenericCommand) -> Command:
+    given = generic.convMessage
+    return commands.AddMembers(given.cid, tuple(given.m), _signature(given))
+
+
+def _remove_members(generic: pb.GenericCommand) -> Command:
+    given = generic.convMessage
+    return commands.RemoveMembers(given.cid, tuple(given.m), _signature(given))
+
+
+_COMPACT, _WITH_LAST_MESSAGE = 1, 2
+
+
+def _query_conversations(generic: pb.GenericCommand) -> Command:
+    given = generic.convMessage
+    return commands.QueryConversations(
+        where=given.where.data if given.HasField("where") else None,
+        sort=given.sort or None,
+        skip=given.skip,
+        limit=given.limit if given.HasField("limit") else None,
+        compact=bool(given.flag & _COMPACT),
+        with_last_message=bool(given.flag & _WITH_LAST_MESSAGE),
+        temporary_ids=tuple(given.tempConvIds),
+    )
+
+
+def _update_conversation(generic: pb.GenericCommand) -> Command:
+    given = generic.convMessage
+    return commands.UpdateConversation(given.cid, given.attr.data if given.HasField("attr") else None)
+
+
+def _mute(generic: pb.GenericCommand) -> Command:
+    return commands.MuteConversation(generic.convMessage.cid, muted=generic.op == pb.mute)
+
+
+def _count_members(generic: pb.GenericCommand) -> Command:
+    return commands.CountMembers(generic.convMessage.cid)
+
+
+def _check_membership(generic: pb.GenericCommand) -> Command:
+    given = generic.convMessage
+    return commands.CheckMembership(tuple(given.cids) or ((given.cid,) if given.cid else ()))
+
+
+def _send(generic: pb.GenericCommand) -> Command:
+    given = generic.directMessage
+    # Java sets an empty `msg` beside a binary body.
+    binary = given.HasField("binaryMsg") and not given.msg
+    return commands.Send(
+        conversation_id=given.cid,
+        body=given.binaryMsg if binary else given.msg,
+        size_bytes=given.ByteSize(),
+        binary=binary,
+        token=given.dt,
+        receipt=given.r,
+        transient=given.transient,
+        will=given.will,
+        push_data=given.pushData,
+        mentions=tuple(given.mentionPids),
+        mention_all=given.mentionAll,
+        priority=generic.priority if generic.HasField("priority") else 2,
+    )
+
+
+def _acknowledge(generic: pb.GenericCommand) -> Command:
+    given = generic.ackMessage
+    return commands.Acknowledge(
+        conversation_id=given.cid,
+        message_id=given.mid,
+        since=Millis(given.fromts) if given.HasField("fromts") else None,
+        until=Millis(given.tots) if given.HasField("tots") else None,
+    )
+
+
+def _mark_read(generic: pb.GenericCommand) -> Command:
+    given = generic.readMessage
+    marks = [
+        ReadMark(one.cid, Position(Millis(one.timestamp), one.mid) if one.HasField("timestamp") else None)
+        for one in given.convs
+    ]
+    marks += [ReadMark(conversation_id) for conversation_id in given.cids]
+    if given.cid:
+        marks.append(ReadMark(given.cid))
+    return commands.MarkRead(tuple(marks))
+
+
+def _read_history(generic: pb.GenericCommand) -> Command:
+    given = generic.logsMessage
+    limit = given.l if given.HasField("l") else given.limit if given.HasField("limit") else None
+    return commands.ReadHistory(
+        conversation_id=given.cid,
+        start=Position(Millis(given.t), given.mid) if given.HasField("t") else None,
+        end=Position(Millis(given.tt), given.tmid) if given.HasField("tt") else None,
+        start_included=given.tIncluded,
+        end_included=given.ttIncluded,
+        newest_first=given.direction != pb.LogsCommand.NEW,
+        limit=limit,
+        message_type=given.lctype if given.HasField("lctype") else None,
+    )
+
+
+def _login(generic: pb.GenericCommand) -> Command:
+    return commands.Login(generic.installationId, generic.service if generic.HasField("service") else None)
+
+
+def _report(generic: pb.GenericCommand) -> Command:
+    return commands.ReportDevice(generic.reportMessage.data)
+
+
+def _signature(given: pb.SessionCommand | pb.ConvCommand) -> Signature | None:
+    return Signature(given.t, given.n, given.s) if given.HasField("s") else None
+
+
+_READERS: dict[tuple[int, int | None], Callable[[pb.GenericCommand], Command]] = {
+    (pb.session, pb.open): _open_session,
+    (pb.session, pb.refresh): _refresh_token,
+    (pb.session, pb.close): lambda _: commands.CloseSession(),
+    (pb.session, pb.query): _query_online,
+    (pb.conv, pb.start): _start_conversation,
+    (pb.conv, pb.add): _add_members,
+    (pb.conv, pb.remove): _remove_members,
+    (pb.conv, pb.query): _query_conversations,
+    (pb.conv, pb.update): _update_conversation,
+    (pb.conv, pb.mute): _mute,
+    (pb.conv, pb.unmute): _mute,
+    (pb.conv, pb.count): _count_members,
+    (pb.conv, pb.is_member): _check_membership,
+    (pb.direct, None): _send,
+    (pb.ack, None): _acknowledge,
+    (pb.read, None): _mark_read,
+    (pb.logs, None): _read_history,
+    (pb.echo, None): lambda _: commands.Echo(),
+    (pb.login, None): _login,
+    (pb.report, pb.upload): _report,
+}
+"""By command and operation; ``None`` where the operation is not looked at (C# sends ``logs`` with one)."""

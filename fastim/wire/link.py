@@ -1,0 +1,58 @@
+"""The state of one connection: which application it belongs to, and which sessions are open on it."""
+
+from fastim.core.application import Application
+from fastim.core.errors import AppNotAvailable, SessionRequired
+from fastim.core.session import OfflineMode, Session
+
+
+class Link:
+    """One connection's protocol state; it may carry several sessions of one application.
+
+    Args:
+        offline_mode: What the connection's handshake chose.
+    """
+
+    __slots__ = ("application", "offline_mode", "sessions")
+
+    def __init__(self, offline_mode: OfflineMode) -> None:
+        self.offline_mode = offline_mode
+        self.application: Application | None = None
+        self.sessions: dict[str, Session] = {}
+
+    def join(self, application: Application) -> None:
+        """Bind the connection to ``application``, for good.
+
+        Raises:
+            AppNotAvailable: It belongs to another one already.
+        """
+        if self.application is not None and self.application.number != application.number:
+            raise AppNotAvailable("this connection belongs to another application")
+        self.application = application
+
+    def session(self, client_id: str | None) -> Session:
+        """The session that a command is for; without a client id, the first that was opened and still is.
+
+        Raises:
+            SessionRequired: There is none.
+
+        Source: wire protocol, several clients on one connection.
+        """
+        if client_id:
+            session = self.sessions.get(client_id)
+        else:
+            session = next(iter(self.sessions.values()), None)
+        if session is None:
+            raise SessionRequired
+        return session
+
+    def opened(self, session: Session) -> None:
+        """Note an opening; a client id that reopens keeps its place in the order."""
+        self.sessions[session.client_id] = session
+
+    def closed(self, session: Session) -> bool:
+        """Note an end. False: the client id has opened another session here since, which stays."""
+        current = self.sessions.get(session.client_id)
+        if current is None or current.number != session.number:
+            return False
+        del self.sessions[session.client_id]
+        return True
