@@ -1,0 +1,146 @@
+# `make serve` and `make test` set up all they need; `make help` lists the rest. GNU make 3.81, macOS's, has to do.
+
+PYTHON ?= python3
+ARGS ?=
+TESTS ?= tests
+PYTEST_ARGS ?=
+FASTIM_CRASH_POINTS ?= 50
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet --prefer-binary
+NATIVE := $(shell find ext -type f -name '*.[pch]*')
+STUBBED := $(patsubst fastim/%.pyi,fastim.%,$(wildcard fastim/_*.pyi))
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help serve build test check lint types contracts stubs workflows fragments test-native
+.PHONY: sanitize e2e sdk sdk-deps crash bench annotate proto changelog wheels clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-22s %s\n", $$1, $$2}'
+	@echo 'PYTHON names the Python (3.11 or newer) to make .venv with; ARGS go to serve, TESTS and PYTEST_ARGS to pytest.'
+
+serve: build ## build and start a server with its data in ./data; ARGS="..." adds flags
+	@exec $(BIN)/fastim serve --data ./data $(ARGS)
+
+build: build/.native ## make .venv and compile, which leaves .venv/bin/fastim
+
+test: build $(VENV)/.test ## the quick suite: everything in tests/ but sdk and crash
+	$(BIN)/pytest $(TESTS) $(PYTEST_ARGS)
+
+check: lint types contracts stubs workflows fragments ## all of them; `make -k check` goes on after the first failure
+
+lint: $(VENV)/.tools ## ruff and cython-lint
+	$(BIN)/ruff check --quiet
+	$(BIN)/ruff format --check --quiet
+	$(BIN)/cython-lint ext
+
+types: build $(VENV)/.tools ## mypy --strict
+	$(BIN)/mypy
+
+contracts: $(VENV)/.tools ## who may import whom
+	$(BIN)/lint-imports --no-logo
+
+stubs: build $(VENV)/.tools ## the native modules' stubs against the build
+	$(BIN)/stubtest --mypy-config-file pyproject.toml --allowlist tools/stubtest.allow $(STUBBED)
+
+workflows: $(VENV)/.tools ## GitHub's workflows
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/zizmor --offline --quiet --no-progress .github
+
+fragments: $(VENV)/.tools ## the names in changes/
+	@mkdir -p build
+	@$(call quietly,build/fragments.log,$(BIN)/towncrier build --draft --version next)
+
+test-native: build $(VENV)/.test ## the native modules' tests, on a build with every check switched on
+	@$(call quietly,build/checked.log,FASTIM_BUILD=checked $(BIN)/python setup.py -q build --build-lib build/checked)
+	$(BIN)/pytest -o pythonpath='build/checked .' tests/native $(PYTEST_ARGS)
+
+# Python's own allocator would hide overruns from ASan, and what CPython keeps at its end is not a leak.
+sanitize: build $(VENV)/.test ## the same under AddressSanitizer and UndefinedBehaviorSanitizer; Linux, gcc
+	@[ "$$(uname)" = Linux ] || $(call fail,make sanitize needs Linux and gcc)
+	@$(call quietly,build/sanitize.log,FASTIM_BUILD=sanitize $(BIN)/python setup.py -q build --build-lib build/sanitize)
+	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so)" ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
+	    $(BIN)/pytest -o pythonpath='build/sanitize .' tests/native $(PYTEST_ARGS)
+
+e2e: build $(VENV)/.test ## a real server, real sockets, our client
+	$(BIN)/pytest tests/end_to_end $(PYTEST_ARGS)
+
+sdk: build $(VENV)/.test sdk-deps ## official SDKs against a real server; needs node and npm
+	$(BIN)/pytest tests/sdk --timeout=300 $(PYTEST_ARGS)
+
+sdk-deps: tests/sdk/node_modules/.package-lock.json
+
+crash: build $(VENV)/.test ## kill -9 at FASTIM_CRASH_POINTS (50) points under load; nothing acked may be lost
+	FASTIM_CRASH_POINTS=$(FASTIM_CRASH_POINTS) $(BIN)/pytest tests/crash --timeout=1500 $(PYTEST_ARGS)
+
+bench: build $(VENV)/.tools ## time the native modules and the codec
+	$(BIN)/pytest bench/micro $(PYTEST_ARGS)
+
+annotate: build ## write Cython's annotated pages to build/cython/annotate
+	@$(call quietly,build/annotate.log,FASTIM_BUILD=annotate $(BIN)/python setup.py -q build_ext --build-lib build/annotate)
+	@find build/cython/annotate -name '*.html'
+
+proto: build/proto/.installed ## generate fastim/wire/messages2_pb2.py and .pyi from messages2.proto
+	cd fastim/wire && ../../build/proto/bin/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. messages2.proto
+
+changelog: build $(VENV)/.tools ## fold changes/ into CHANGELOG.md under the version in pyproject.toml
+	$(BIN)/towncrier build --yes
+
+wheels: $(VENV)/pyvenv.cfg ## build and test wheels for this platform; needs Docker on Linux
+	@$(call quietly,$(VENV)/wheels.log,$(PIP) 'pip>=25.1' && $(PIP) --group wheels)
+	$(BIN)/cibuildwheel --output-dir dist
+
+clean: ## remove what was built and cached; .venv and data stay
+	rm -rf build dist fastim.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .benchmarks
+	find fastim -name '*.so' -delete
+	find fastim tests bench tools -name __pycache__ -prune -exec rm -rf {} +
+
+# --- Set-up. The stamps are older than what they depend on, or there is nothing to do. -------------------------------
+
+$(VENV)/pyvenv.cfg:
+	@command -v '$(PYTHON)' >/dev/null || $(call fail,there is no $(PYTHON); install Python 3.11 or newer$(comma) or name one: make PYTHON=python3.12 ...)
+	@'$(PYTHON)' tools/preflight.py
+	@echo 'Making $(VENV)' >&2
+	@'$(PYTHON)' -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml setup.py | $(VENV)/pyvenv.cfg
+	@$(BIN)/python tools/preflight.py
+	@echo 'Installing fastim and what it needs into $(VENV)' >&2
+	@$(call quietly,$(VENV)/install.log,$(PIP) 'pip>=25.1' && $(PIP) --group build && $(PIP) --no-build-isolation --editable .)
+	@touch $@
+
+$(VENV)/.test: pyproject.toml $(VENV)/.installed
+	@echo 'Installing what the tests need into $(VENV)' >&2
+	@$(call quietly,$(VENV)/test.log,$(PIP) --group test)
+	@touch $@
+
+# After .test, so that two pips never work in one environment.
+$(VENV)/.tools: pyproject.toml $(VENV)/.test
+	@echo 'Installing the development tools into $(VENV)' >&2
+	@$(call quietly,$(VENV)/tools.log,$(PIP) --group dev)
+	@touch $@
+
+build/.native: $(NATIVE) setup.py $(VENV)/.installed
+	@$(BIN)/python tools/preflight.py
+	@mkdir -p build
+	@echo 'Compiling the native modules' >&2
+	@$(call quietly,build/native.log,FASTIM_BUILD=release $(BIN)/python setup.py -q build_ext --inplace)
+	@touch $@
+
+build/proto/.installed: pyproject.toml $(VENV)/.installed
+	@$(call quietly,build/proto.log,$(BIN)/python -m venv build/proto && build/proto/bin/python -m pip --disable-pip-version-check install --quiet 'pip>=25.1' && build/proto/bin/python -m pip install --quiet --group proto)
+	@touch $@
+
+tests/sdk/node_modules/.package-lock.json: tests/sdk/package.json tests/sdk/package-lock.json
+	@command -v npm >/dev/null || $(call fail,the SDK tests need node and npm; on Debian and Ubuntu: apt-get install nodejs npm)
+	@echo 'Installing the official SDKs into tests/sdk/node_modules' >&2
+	@mkdir -p build
+	@$(call quietly,build/npm.log,(cd tests/sdk && npm ci --no-audit --no-fund))
+	@touch $@
+
+comma := ,
+fail = { echo 'fastim: $(1)' >&2; exit 1; }
+# $(call quietly,LOG,COMMAND): what COMMAND says goes to LOG, whose end is shown if it fails.
+quietly = { $(2); } >$(1) 2>&1 || { tail -n 40 $(1) >&2; $(call fail,this failed; the whole of it is in $(1)); }
