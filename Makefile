@@ -22,7 +22,7 @@ help: ## list the targets
 	@echo 'PYTHON names the Python (3.11 or newer) to make .venv with; ARGS go to serve, TESTS and PYTEST_ARGS to pytest.'
 
 serve: build ## build and start a server with its data in ./data; ARGS="..." adds flags
-	@exec $(BIN)/fastim serve --data ./data $(ARGS)
+	@exec $(BIN)/fastim serve --data ./data --show-keys $(ARGS)
 
 build: build/.native ## make .venv and compile, which leaves .venv/bin/fastim
 

@@ -44,7 +44,7 @@ told about without a guard, so the third would let one member change the prototy
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
-_TRUE, _FALSE = ("boolean", True), ("boolean", False)
+_LARGE = 2**60  # below the modulus of Python's hash of a number, and every float above is whole
 
 
 class AttributeChange(Struct, frozen=True):
@@ -98,10 +98,13 @@ def comparable(value: Any) -> Any:
     1 and 1.0 are equal; ``true`` and 1 are not; the order of an object's keys does not count; dates are equal when
     they mean the same millisecond.
     """
-    if value is True:
-        return _TRUE
-    if value is False:
-        return _FALSE
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return ("boolean", value)
+    if isinstance(value, (int, float)):
+        # Anyone can make up large numbers that all hash alike, and so slow every set they are in. Strings are salted.
+        return value if -_LARGE < value < _LARGE else ("number", hex(int(value)))
     if isinstance(value, dict):
         moment = date_millis(value)
         if moment is not None:

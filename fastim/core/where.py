@@ -10,6 +10,7 @@ returns it, members included. Skip, limit and what to do without a condition are
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from operator import ge, gt, le, lt
 from typing import Any, Final, TypeGuard, TypeVar
 
@@ -26,11 +27,16 @@ TEXT_LENGTH_MAX = 16_384
 DEPTH_MAX = 32
 """Levels of objects and arrays in a condition, so that compiling and asking it may recurse."""
 
-CLAUSES_MAX = 64
-"""Operators in one condition: each of them looks at every record."""
+CLAUSES_MAX = 32
+"""Operators, equalities and empty branches in one condition: each of them looks through all of a record.
+
+A record whose 64 KiB are one array of numbers costs such a condition up to 300 ms; ordinary records cost some 10 us."""
 
 OPERANDS_MAX = 1_000
 """Values in all of its lists together; the JS SDK loads conversations by up to 999 ids."""
+
+OBJECTS_MAX = 4
+"""Clauses with whole objects or arrays to be equal to: each takes apart whatever stands there, 10 ms at worst."""
 
 REGEXES_MAX = 4
 """Regular expressions in one condition. They are the one clause whose cost the asker can choose."""
@@ -42,8 +48,11 @@ REGEX_STEPS_MAX = 4_000_000
 """Size of a compiled expression times the bytes it may search in a record: 15 ms at worst. Longer text goes unsearched,
 which an expression of 20 instructions meets at 200 kB."""
 
-SORT_KEYS_MAX = 8
+SORT_KEYS_MAX = 4
 """Keys in one order: each of them sorts all that was found once more."""
+
+SORT_ELEMENTS_MAX = 500
+"""Elements of an array that count in an order: as many as a conversation may have members."""
 
 Record = Mapping[str, Any]
 Predicate = Callable[[Record], bool]
@@ -91,8 +100,9 @@ def sort_records(records: Iterable[AnyRecord], sort: str | None) -> list[AnyReco
     """Return ``records`` by the keys of ``sort``; equal ones stay as they came.
 
     Values of different types go by MongoDB's order of types, missing ones and ``null`` first; an array counts as its
-    least element going up, as its greatest going down. Without ``sort``: where something was said last comes first,
-    and conversations nobody spoke in last, newest first.
+    least element going up, as its greatest going down. Unlike in MongoDB, all objects are equal, and so are arrays
+    inside of arrays. Without ``sort``: where something was said last comes first, and conversations nobody spoke in
+    last, newest first.
 
     Args:
         sort: Comma list of keys, which may be dotted; a leading ``-`` turns one round.
@@ -112,6 +122,7 @@ def sort_records(records: Iterable[AnyRecord], sort: str | None) -> list[AnyReco
 
 _MISSING: Final = object()
 _ARRAYS: Final = (list, tuple)
+_COMPOUNDS: Final = (dict, list, tuple)
 _NOTHING: Final = (0,)
 _DATE_COLUMNS: Final = frozenset({"createdAt", "updatedAt", "lm"})
 _COMPARISONS: Final[dict[str, Callable[[Any, Any], bool]]] = {"$lt": lt, "$lte": le, "$gt": gt, "$gte": ge}
@@ -133,9 +144,11 @@ class _Compiler:
     """Compiles one condition, and counts what it costs on the way."""
 
     def __init__(self) -> None:
-        self._clauses = self._operands = self._regexes = 0
+        self._clauses = self._operands = self._objects = self._regexes = 0
 
     def condition(self, condition: dict[str, Any]) -> Predicate:
+        if not condition:
+            self._count_clauses(1)
         predicates: list[Predicate] = []
         for key, operand in condition.items():
             if key in ("$and", "$or"):
@@ -152,7 +165,6 @@ class _Compiler:
     def _branches(self, operator: str, operand: Any) -> Predicate:
         if not (isinstance(operand, list) and operand and all(isinstance(branch, dict) for branch in operand)):
             raise QueryFailed(f"{operator} needs an array of conditions")
-        self._count_clauses(len(operand))
         branches = [self.condition(branch) for branch in operand]
         return _all_of(branches) if operator == "$and" else _any_of(branches)
 
@@ -195,13 +207,13 @@ class _Compiler:
                 raise QueryFailed(f"unknown operator {_shown(operator)}")
 
     def _equality(self, field: _Field, operands: list[Any]) -> Predicate:
-        values = [_value(field, operand) for operand in operands]
+        values = self._values(field, operands)
         if len(values) == 1 and isinstance(values[0], str):
             return field.where(_equals_text(values[0]))
         return field.where(_equals_any(values))
 
     def _containment(self, field: _Field, operands: list[Any]) -> Predicate:
-        return field.where(_contains_all([_value(field, operand) for operand in operands]))
+        return field.where(_contains_all(self._values(field, operands)))
 
     def _comparison(self, field: _Field, operator: str, operand: Any) -> Predicate:
         value = _value(field, operand)
@@ -209,6 +221,13 @@ class _Compiler:
             if (bound := sort_of(value)) is not None:
                 return field.where(_compares(_COMPARISONS[operator], bound, sort_of))
         raise QueryFailed(f"{operator} on {_shown(field.key)} needs a number, a string or a date")
+
+    def _values(self, field: _Field, operands: list[Any]) -> list[Any]:
+        values = [_value(field, operand) for operand in operands]
+        self._objects += any(map(_is_compound, values))
+        if self._objects > OBJECTS_MAX:
+            raise QueryFailed(f"more than {OBJECTS_MAX} clauses compare whole objects or arrays")
+        return values
 
     def _list(self, operator: str, operand: Any) -> list[Any]:
         if not isinstance(operand, list):
@@ -394,7 +413,7 @@ def _equals_any(operands: list[Any]) -> ValuesTest:
     if _are_texts(operands):
         texts = frozenset(operands)
         return lambda values: not texts.isdisjoint(_all_texts(values))
-    wanted, compound = frozenset(map(comparable, operands)), _has_compound(operands)
+    wanted, compound = frozenset(map(comparable, operands)), any(map(_is_compound, operands))
     return lambda values: any(found in wanted for found in _comparables(values, compound))
 
 
@@ -404,7 +423,7 @@ def _contains_all(operands: list[Any]) -> ValuesTest:
     if _are_texts(operands):
         texts = frozenset(operands)
         return lambda values: texts.issubset(_all_texts(values))
-    wanted, compound = frozenset(map(comparable, operands)), _has_compound(operands)
+    wanted, compound = frozenset(map(comparable, operands)), any(map(_is_compound, operands))
     return lambda values: wanted.issubset(_comparables(values, compound))
 
 
@@ -413,22 +432,18 @@ def _are_texts(operands: list[Any]) -> bool:
     return all(isinstance(operand, str) for operand in operands)
 
 
-def _has_compound(operands: list[Any]) -> bool:
-    return any(isinstance(operand, (dict, list)) for operand in operands)
+def _is_compound(value: Any) -> bool:
+    return isinstance(value, _COMPOUNDS) and date_millis(value) is None
 
 
 def _comparables(values: Sequence[Any], compound: bool) -> Iterator[Any]:
     """Yield what a condition on ``values`` may equal; objects and whole arrays only if ``compound`` asks for them."""
     for value in values:
+        if isinstance(value, _ARRAYS):
+            yield from (comparable(element) for element in value if compound or not _is_compound(element))
         if value is _MISSING:
             yield None
-        elif isinstance(value, _ARRAYS):
-            for element in value:
-                if compound or not isinstance(element, (dict, list)):
-                    yield comparable(element)
-            if compound:
-                yield comparable(value)
-        elif compound or not isinstance(value, dict):
+        elif compound or not _is_compound(value):
             yield comparable(value)
 
 
@@ -588,8 +603,8 @@ def _order(key: str) -> tuple[Callable[[Record], Any], bool]:
     choose = max if descending else min
 
     def rank(record: Record) -> tuple[Any, ...]:
-        ranks = [_rank(candidate) for value in field.read(record) for candidate in _each(value)]
-        return choose(ranks, default=_NOTHING)
+        candidates = (candidate for value in field.read(record) for candidate in _each(value))
+        return choose(map(_rank, islice(candidates, SORT_ELEMENTS_MAX)), default=_NOTHING)
 
     return rank, descending
 
@@ -609,10 +624,9 @@ def _rank(value: Any) -> tuple[Any, ...]:
     if isinstance(value, str):
         return (2, value)
     if isinstance(value, _ARRAYS):
-        return (4, tuple(map(_rank, value)))
-    if (moment := date_millis(value)) is not None:
-        return (6, moment)
-    return (3, tuple((key, _rank(inner)) for key, inner in sorted(value.items())))
+        return (4,)
+    moment = date_millis(value)
+    return (3,) if moment is None else (6, moment)
 
 
 def _shown(name: str) -> str:

@@ -176,8 +176,8 @@ class Connection:
     def part(self, last: bytes) -> None:
         """Close once what is buffered and ``last``, framed already, have gone out.
 
-        The socket is only half closed at first: closing it with something unread in it would reset the connection, and the
-        peer might never see ``last``. A peer that neither takes the rest nor closes its half is not waited for long.
+        The socket is only half closed at first: closing it with something unread in it would reset the connection, and
+        the peer might never see ``last``. One that neither takes the rest nor closes its half is not waited for long.
         """
         if self.lost:
             return

@@ -31,7 +31,9 @@ def test_reading_clears_the_mention() -> None:
     assert not unread(head, Membership(Millis(0), read=1), "jerry").mentioned
 
 
-@given(st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=12), st.sampled_from("abc"), st.integers(0, 12))
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=12), st.sampled_from("abc"), st.integers(0, 12)
+)
 def test_two_entries_are_enough_to_know_who_is_mentioned_by_a_message_to_all(
     messages: list[tuple[str, bool]], client: str, read: int
 ) -> None:
@@ -40,9 +42,7 @@ def test_two_entries_are_enough_to_know_who_is_mentioned_by_a_message_to_all(
     for sequence, (sender, mention_all) in enumerate(messages, 1):
         head = advance(head, message(sequence, sender, mention_all))
     sent = [sequence for sequence, (sender, _) in enumerate(messages, 1) if sender == client]
-    member = Membership(
-        Millis(0), sent=len(sent), read=read, sent_at_read=sum(sequence <= read for sequence in sent)
-    )
+    member = Membership(Millis(0), sent=len(sent), read=read, sent_at_read=sum(sequence <= read for sequence in sent))
     rest = [(sender, all_) for sender, all_ in messages[read:] if sender != client]
     told = unread(head, member, client)
     assert told.count == len(rest)

@@ -16,6 +16,7 @@ from fastim.core.where import (
     OPERANDS_MAX,
     REGEX_STEPS_MAX,
     REGEXES_MAX,
+    SORT_ELEMENTS_MAX,
     SORT_KEYS_MAX,
     TEXT_LENGTH_MAX,
     Where,
@@ -638,10 +639,10 @@ def sorted_values(values: list[Any], sort: str) -> list[Any]:
 
 @pytest.mark.parametrize("sort", [None, ""])
 def test_where_something_was_said_last_comes_first(sort: str | None) -> None:
-    silent_old = {"objectId": "1", "createdAt": "2026-01-01T00:00:00.000Z"}
-    silent_new = {"objectId": "2", "createdAt": "2026-05-01T00:00:00.000Z"}
-    spoke_early = {"objectId": "3", "createdAt": "2026-04-01T00:00:00.000Z", "lm": when("2026-04-02T00:00:00.000Z")}
-    spoke_late = {"objectId": "4", "createdAt": "2026-01-01T00:00:00.000Z", "lm": when("2026-04-03T00:00:00.000Z")}
+    silent_old: dict[str, Any] = {"objectId": "1", "createdAt": "2026-01-01T00:00:00.000Z"}
+    silent_new: dict[str, Any] = {"objectId": "2", "createdAt": "2026-05-01T00:00:00.000Z"}
+    spoke_early = {**silent_old, "objectId": "3", "lm": when("2026-04-02T00:00:00.000Z")}
+    spoke_late = {**silent_old, "objectId": "4", "lm": when("2026-04-03T00:00:00.000Z")}
     assert sort_records([silent_old, spoke_early, silent_new, spoke_late], sort) == [
         spoke_late,
         spoke_early,
@@ -667,7 +668,7 @@ def test_equal_records_stay_as_they_came(sort: str) -> None:
 
 
 def test_types_sort_in_the_order_of_mongodb() -> None:
-    rising = [None, -1, 0.5, 7, "", "a", "中", {}, {"a": 1}, [[1]], False, True, when("2026-01-01"), when("2026-01-02")]
+    rising = [None, -1, 0.5, 7, "", "a", "中", {"a": 1}, [[1]], False, True, when("2026-01-01"), when("2026-01-02")]
     assert sorted_values(rising[::-1], "v") == rising
     assert sorted_values(rising, "-v") == rising[::-1]
 
@@ -682,6 +683,11 @@ def test_a_missing_value_comes_first_going_up_and_last_going_down() -> None:
     gone: dict[str, Any] = {}
     assert sort_records([here, gone], "v") == [gone, here]
     assert sort_records([gone, here], "-v") == [here, gone]
+
+
+def test_what_is_inside_an_object_or_far_back_in_an_array_does_not_count() -> None:
+    for values in ([{"a": 2}, {"a": 1}], [[[2]], [[1]]], [[1] * SORT_ELEMENTS_MAX + [0], [1] * SORT_ELEMENTS_MAX]):
+        assert sorted_values(values, "v") == values
 
 
 @pytest.mark.parametrize("sort", [",", "a,", "a,,b", "-", "a.", "a..b", "$a", " ", ",".join("a" * (SORT_KEYS_MAX + 1))])

@@ -1,0 +1,200 @@
+"""The command line: ``fastim serve``, ``init``, ``doctor``, ``backup``, ``verify``, ``version``.
+
+It reads flags, loads the settings and hands over. What needs the server's libraries is imported by the command that
+runs it, so that the other commands answer at once. Exit codes: 0 done, 1 something is wrong, 2 not done as asked.
+"""
+
+import importlib.metadata
+import os
+import platform
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from fastim.core.errors import SettingsError
+from fastim.settings import GivenApplication, Loaded, load, template
+
+cli = typer.Typer(
+    help="A self-hosted instant-messaging server that speaks LeanCloud IM's protocol.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Config = Annotated[
+    Path | None, typer.Option("--config", envvar="FASTIM_CONFIG", metavar="FILE", help="TOML file with the settings.")
+]
+Data = Annotated[str | None, typer.Option("--data", metavar="DIR", help="Data directory, made when missing [./data].")]
+Tcp = Annotated[
+    str | None, typer.Option("--tcp", metavar="HOST:PORT", help="Native protocol; port 0: any [127.0.0.1:4567].")
+]
+Http = Annotated[
+    str | None, typer.Option("--http", metavar="HOST:PORT", help="WebSocket, REST, console [127.0.0.1:4568].")
+]
+Tcps = Annotated[str | None, typer.Option("--tcps", metavar="HOST:PORT", help="--tcp over TLS; not in this version.")]
+Https = Annotated[
+    str | None, typer.Option("--https", metavar="HOST:PORT", help="--http over TLS; not in this version.")
+]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Any setting; may be given many times.")
+]
+
+
+def main() -> None:
+    """Run the command that the arguments name, and exit."""
+    try:
+        try:
+            cli(prog_name="fastim")
+        finally:
+            sys.stdout.flush()
+    except SettingsError as error:
+        print(f"fastim: {error}", file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:
+        # Nobody reads any more; without this the interpreter complains when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+@cli.command()
+def serve(
+    config: Config = None,
+    data: Data = None,
+    tcp: Tcp = None,
+    http: Http = None,
+    tcps: Tcps = None,
+    https: Https = None,
+    app_id: Annotated[
+        str | None,
+        typer.Option("--app-id", metavar="ID", help="Make or update it; Java and Swift want 9 characters or more."),
+    ] = None,
+    app_key: Annotated[str | None, typer.Option("--app-key", metavar="KEY", help="Its key.")] = None,
+    master_key: Annotated[str | None, typer.Option("--master-key", metavar="KEY", help="Its master key.")] = None,
+    show_keys: Annotated[
+        bool, typer.Option("--show-keys", help="Print addresses and keys on stderr, not only when keys are made.")
+    ] = False,
+    settings: Set = None,
+) -> None:
+    """Start the server. It prints one line when it is ready and logs to stderr; SIGTERM drains it."""
+    given = _given_application(app_id, app_key, master_key)
+    loaded = _load(config, settings, data=data, tcp=tcp, http=http, tcps=tcps, https=https)
+    from fastim.app import serve as run
+
+    raise typer.Exit(run(loaded, given, show_keys=show_keys))
+
+
+@cli.command()
+def init(
+    file: Annotated[Path, typer.Argument(metavar="[FILE]", help="What to write.")] = Path("fastim.toml"),
+    force: Annotated[bool, typer.Option("--force", help="Write over an existing file.")] = False,
+) -> None:
+    """Write a configuration file that says every setting, its unit and its default."""
+    try:
+        with file.open("w" if force else "x", encoding="utf-8") as new:
+            new.write(template())
+    except FileExistsError:
+        raise SettingsError(f"{file} exists: give another name, or --force to write over it") from None
+    except OSError as error:
+        raise SettingsError(f"{file} cannot be written: {error.strerror or error}") from error
+    print(f"{file} written: every setting is in it with its default, commented out. Next:")
+    print(f"  fastim doctor --config {file}   whether this machine can run it")
+    print(f"  fastim serve --config {file}    start")
+
+
+@cli.command()
+def doctor(
+    config: Config = None,
+    data: Data = None,
+    tcp: Tcp = None,
+    http: Http = None,
+    tcps: Tcps = None,
+    https: Https = None,
+    settings: Set = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs: one JSON object.")] = False,
+) -> None:
+    """Look at this machine: what would keep the server from starting, and what would slow it down."""
+    loaded = _load(config, settings, data=data, tcp=tcp, http=http, tcps=tcps, https=https)
+    from fastim.doctor import examine
+
+    findings = examine(loaded.settings)
+    fine = all(finding.state != "failure" for finding in findings)
+    if as_json:
+        print(msgspec.json.format(msgspec.json.encode({"ok": fine, "findings": findings})).decode())
+    else:
+        styles = {"ok": "green", "warning": "yellow", "failure": "bold red", "unknown": "dim"}
+        _print_rows([(finding.about, finding.state, finding.says) for finding in findings], styles)
+        print("a start would succeed" if fine else "a start would fail")
+    raise typer.Exit(0 if fine else 1)
+
+
+@cli.command()
+def backup(
+    target: Annotated[Path, typer.Argument(metavar="TARGET", help="Where the copy goes: a new or an empty directory.")],
+    config: Config = None,
+    data: Data = None,
+) -> None:
+    """Copy the store, beside a running server too; a server can start from the copy."""
+    source = Path(_load(config, None, data=data).settings.server.data)
+    from fastim.adapters.lmdb.backup import backup as copy
+
+    size_bytes = copy(source, target)
+    print(f"{source} copied to {target}, {size_bytes} bytes")
+
+
+@cli.command()
+def verify(config: Config = None, data: Data = None) -> None:
+    """Check every rule that the stored records have to keep, beside a running server too."""
+    path = Path(_load(config, None, data=data).settings.server.data)
+    from fastim.adapters.lmdb.verify import verify as check
+
+    report = check(path)
+    _print_rows([(table, str(count)) for table, count in report.counts.items()])
+    _print_rows([("problem", problem) for problem in report.problems], {"problem": "bold red"})
+    untold = report.problem_count - len(report.problems)
+    print(f"{path}: {report.problem_count or 'no'} problems{f', {untold} of them not shown' if untold else ''}")
+    raise typer.Exit(1 if report.problem_count else 0)
+
+
+@cli.command()
+def version() -> None:
+    """Say which fastim this is."""
+    try:
+        number = importlib.metadata.version("fastim")
+    except importlib.metadata.PackageNotFoundError:
+        number = "(not installed)"
+    interpreter = f"{platform.python_implementation()} {platform.python_version()}"
+    print(f"fastim {number}, {interpreter}, {platform.system()} {platform.machine()}")
+
+
+def _given_application(app_id: str | None, key: str | None, master_key: str | None) -> GivenApplication | None:
+    if app_id is None and key is None and master_key is None:
+        return None
+    if app_id is None or key is None or master_key is None:
+        raise SettingsError("--app-id, --app-key and --master-key go together: give all three or none")
+    return GivenApplication(app_id, key, master_key)
+
+
+def _load(config: Path | None, settings: Sequence[str] | None, **flags: str | None) -> Loaded:
+    shorthands = [f"--{flag}={value}" for flag, value in flags.items() if value is not None]
+    return load(config, os.environ, [*shorthands, *(settings or ())])
+
+
+def _print_rows(rows: Iterable[tuple[str, ...]], styles: Mapping[str, str] | None = None) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for row in rows:
+        # Folded, not cut: a word may be longer than the terminal is wide.
+        table.add_row(*(Text(cell, (styles or {}).get(cell, ""), overflow="fold") for cell in row))
+    # In a file or a pipe a row stays on its line, for grep.
+    Console(width=None if sys.stdout.isatty() else 500).print(table)
+
+
+if __name__ == "__main__":
+    main()

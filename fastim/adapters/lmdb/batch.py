@@ -1,0 +1,132 @@
+"""One write transaction's working set: the records that many writes touch are read once and written once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+import lmdb
+
+from fastim.adapters.lmdb.environment import Environment, Tables
+from fastim.adapters.lmdb.keys import sequence_key, token_hour_key
+from fastim.adapters.lmdb.records import decode_head, decode_membership, decode_message, encode_packed
+from fastim.core.conversation import Conversation
+from fastim.core.ids import MESSAGE_ENTROPY_BYTES, AppNumber
+from fastim.core.message import Message
+from fastim.core.units import Millis
+from fastim.core.unread import Head, Membership
+
+_REMEMBERED = 20_000
+_ENTROPY_BYTES = 512 * MESSAGE_ENTROPY_BYTES
+
+R = TypeVar("R")
+
+
+class Batch:
+    """What the writes of one transaction share. One per writer, reused for every transaction, used by its thread only.
+
+    Attributes:
+        attempts: Grows with every transaction that was given up: what was learnt from an uncommitted one is void then.
+        conversations: Those stored in this transaction, for the cache of whoever reads.
+    """
+
+    transaction: lmdb.Transaction[bytes]
+    tables: Tables
+
+    def __init__(self) -> None:
+        self.attempts = 0
+        self.heads: _WrittenOnce[Head] = _WrittenOnce(decode_head)
+        self.memberships: _WrittenOnce[Membership] = _WrittenOnce(decode_membership)
+        self.conversations: dict[tuple[AppNumber, str], Conversation] = {}
+        self._token_hours: dict[bytes, list[bytes]] = {}
+        self._entropy = b""
+        self._entropy_used = 0
+
+    def begin(self, environment: Environment) -> None:
+        self.transaction = environment.lmdb.begin(write=True)
+        self.tables = environment.tables
+        self.heads.begin(self.transaction, self.tables.heads)
+        self.memberships.begin(self.transaction, self.tables.memberships)
+
+    def commit(self) -> None:
+        """Write what is still held back, and commit: it is on disk when this returns."""
+        self.heads.flush()
+        self.memberships.flush()
+        commit_key = self.transaction.id().to_bytes(8)
+        for hour, tokens in self._token_hours.items():
+            self.transaction.put(hour + commit_key, b"".join(tokens), db=self.tables.token_hours)
+        self.transaction.commit()
+        self._token_hours.clear()
+
+    def give_up(self) -> None:
+        """Forget the transaction, begun or not, and everything that was learnt in it."""
+        self.attempts += 1
+        self.heads.forget()
+        self.memberships.forget()
+        self.conversations = {}
+        self._token_hours.clear()
+        if hasattr(self, "transaction"):
+            self.transaction.abort()
+
+    def find_message(self, scope: bytes, sequence: bytes) -> Message | None:
+        """The message of the conversation with the key ``scope`` that has that sequence."""
+        stored = self.transaction.get(scope + sequence, db=self.tables.messages)
+        return None if stored is None else decode_message(stored)
+
+    def put_message(self, scope: bytes, message: Message) -> None:
+        self.transaction.put(scope + sequence_key(message.sequence), encode_packed(message), db=self.tables.messages)
+
+    def put_token(self, key: bytes, timestamp: Millis, sequence: int) -> None:
+        """Remember the token with that key, and in which hour."""
+        self.transaction.put(key, sequence_key(sequence), db=self.tables.tokens)
+        self._token_hours.setdefault(key[:4] + token_hour_key(timestamp), []).append(key)
+
+    def entropy(self) -> bytes:
+        """Random bytes for one message id; a large block costs the system call of a small one."""
+        start = self._entropy_used
+        if start == len(self._entropy):
+            self._entropy, start = os.urandom(_ENTROPY_BYTES), 0
+        self._entropy_used = start + MESSAGE_ENTROPY_BYTES
+        return self._entropy[start : self._entropy_used]
+
+
+class _WrittenOnce(Generic[R]):
+    """A table whose records change often: read through what is remembered, changes written once, before the commit."""
+
+    def __init__(self, decode: Callable[[bytes], R]) -> None:
+        self._decode = decode
+        self._known: dict[bytes, R | None] = {}
+        self._changed: set[bytes] = set()
+
+    def begin(self, transaction: lmdb.Transaction[bytes], table: lmdb._Database) -> None:
+        self._transaction = transaction
+        self._table = table
+        if len(self._known) > _REMEMBERED:
+            self._known.clear()
+
+    def get(self, key: bytes) -> R | None:
+        try:
+            return self._known[key]
+        except KeyError:
+            stored = self._transaction.get(key, db=self._table)
+            record = self._known[key] = None if stored is None else self._decode(stored)
+            return record
+
+    def set(self, key: bytes, record: R | None) -> None:
+        """``None`` removes the record."""
+        self._known[key] = record
+        self._changed.add(key)
+
+    def flush(self) -> None:
+        for key in sorted(self._changed):
+            record = self._known[key]
+            if record is None:
+                self._transaction.delete(key, db=self._table)
+            else:
+                self._transaction.put(key, encode_packed(record), db=self._table)
+        self._changed.clear()
+
+    def forget(self) -> None:
+        self._known.clear()
+        self._changed.clear()

@@ -1,0 +1,243 @@
+"""The one place that wires parts together, and the server's life from start to stop."""
+
+import asyncio
+import os
+import secrets
+import signal
+import string
+import sys
+
+import structlog
+import uvloop
+
+from fastim.adapters.inprocess import InProcessBus
+from fastim.adapters.lmdb import LmdbStore
+from fastim.adapters.lmdb.metrics import StoreCollector
+from fastim.core.application import Application
+from fastim.core.errors import ServerStopping, Unavailable
+from fastim.core.policy import Policy
+from fastim.core.units import Millis
+from fastim.doors.http.routes import web_application
+from fastim.doors.listen import Listener, listen_http, listen_tcp
+from fastim.logs import set_up_logs
+from fastim.ports.store import Store
+from fastim.runtime.clock import SystemClock
+from fastim.runtime.deadlines import Deadlines
+from fastim.runtime.delivery import Delivery
+from fastim.runtime.dispatch import Dispatcher, Tenant
+from fastim.runtime.gateway import Gateway
+from fastim.runtime.lag import LoopLag
+from fastim.runtime.lanes import LocalLanes
+from fastim.runtime.metrics import Metrics, ServerCollector
+from fastim.runtime.presence import Presence
+from fastim.service.io import Io
+from fastim.settings import Address, GivenApplication, Loaded
+
+_log = structlog.get_logger(__name__)
+
+SWEEP_SECONDS = 60.0
+"""Between two looks for records past their time."""
+DRAIN_SECONDS = 10.0
+"""How long commands under way, and then what is buffered for clients, may take when the server stops."""
+
+
+def serve(loaded: Loaded, given: GivenApplication | None, *, show_keys: bool = False) -> int:
+    """Run the server until it is told to stop.
+
+    Args:
+        given: The application to make or update; ``None``: the one that is there, or a new one on a first start.
+        show_keys: Print the application's keys on stderr at every start, not only when they were made.
+
+    Returns:
+        The process's exit code.
+
+    Raises:
+        SettingsError: It cannot start as it is set up.
+    """
+    set_up_logs(loaded.settings.log)
+    uvloop.run(_serve(loaded, given, show_keys=show_keys))
+    return 0
+
+
+async def _serve(loaded: Loaded, given: GivenApplication | None, *, show_keys: bool) -> None:
+    settings = loaded.settings
+    stopping = _stop_signal()
+    store = LmdbStore.open(
+        settings.server.data,
+        map_bytes=settings.store.map_bytes,
+        tokens_kept=Millis(settings.store.dedupe_days * 24 * 3_600_000),
+    )
+    try:
+        applications, generated = await _applications(store, given)
+        node = Node(loaded, store, applications)
+        try:
+            await node.listen()
+            if generated or show_keys:
+                _show_keys(applications[0], node)
+            sys.stdout.write(f"{node.ready_line}\n")
+            sys.stdout.flush()
+            _log.info("ready", **node.addresses)
+            await stopping.wait()
+            _log.info("draining", connections=len(node.gateway.connections))
+        finally:
+            await node.stop()
+    finally:
+        await store.close()
+    _log.info("stopped")
+
+
+class Node:
+    """One server process: its parts, wired.
+
+    Attributes:
+        addresses: What it listens on, by door.
+    """
+
+    def __init__(self, loaded: Loaded, store: LmdbStore, applications: list[Application]) -> None:
+        settings = loaded.settings
+        self._settings = settings
+        self._store = store
+        self._dispatcher = Dispatcher()
+        self._deadlines = Deadlines(asyncio.get_running_loop())
+        self._lag = LoopLag()
+        self._listeners: list[Listener] = []
+        self._sweeping = asyncio.create_task(_sweep(store))
+        self.gateway = Gateway(self._dispatcher, self._deadlines, settings.limits, settings.delivery)
+        self.addresses: dict[str, str] = {}
+        self._metrics = Metrics(
+            ServerCollector(self.gateway, self._dispatcher, self._lag), StoreCollector(lambda: store.statistics)
+        )
+        for application in applications:
+            self._dispatcher.tenants[application.id] = tenant(application, loaded, store)
+
+    async def listen(self) -> None:
+        """Open the doors that the settings name."""
+        server = self._settings.server
+        if server.tcp:
+            await self._opened("tcp", await listen_tcp(Address.parse(server.tcp), self.gateway))
+        if server.http:
+            routes = web_application(
+                knows=self._dispatcher.tenants.__contains__,
+                ready=lambda: self.gateway.accepting,
+                metrics=lambda: (self._metrics.exposition(), self._metrics.content_type),
+                settings=self._settings.http,
+            )
+            listener = await listen_http(Address.parse(server.http), self.gateway, routes, self._settings.http)
+            await self._opened("http", listener)
+
+    async def _opened(self, door: str, listener: Listener) -> None:
+        self._listeners.append(listener)
+        self.addresses[door] = listener.address
+
+    @property
+    def ready_line(self) -> str:
+        """The one line on stdout that says where the server listens."""
+        return " ".join(("fastim ready", *(f"{door}={address}" for door, address in self.addresses.items())))
+
+    async def stop(self) -> None:
+        """Take no more, finish what is under way, and tell every client to come back later."""
+        self.gateway.accepting = False
+        for listener in self._listeners:
+            await listener.close()
+        self._sweeping.cancel()
+        try:
+            async with asyncio.timeout(DRAIN_SECONDS):
+                await self._dispatcher.finish()
+        except TimeoutError:
+            _log.warning("commands were still under way")
+        for connection in list(self.gateway.connections):
+            connection.close(ServerStopping())
+        try:
+            async with asyncio.timeout(DRAIN_SECONDS):
+                await self.gateway.emptied()
+        except TimeoutError:
+            for connection in list(self.gateway.connections):
+                connection.abort()
+        self._deadlines.stop()
+        self._lag.stop()
+
+
+def tenant(application: Application, loaded: Loaded, store: Store) -> Tenant:
+    """The parts that ``application`` has to itself."""
+    presence = Presence()
+    delivery = Delivery(presence)
+    io = Io(
+        application=application,
+        policy=policy(application, loaded),
+        store=store.of(application),
+        lanes=LocalLanes(),
+        bus=InProcessBus(delivery.deliver),
+        directory=presence,
+        clock=SystemClock(),
+        entropy=os.urandom,
+    )
+    return Tenant(application, io, presence, delivery)
+
+
+def policy(application: Application, loaded: Loaded) -> Policy:
+    """The application's rules as they are set."""
+    settings = loaded.for_application(application.settings)
+    return Policy(
+        message_bytes=loaded.settings.limits.message_bytes,
+        members=settings.conversations.members,
+        unread_cap=settings.messages.unread_cap,
+        unread_conversations=settings.messages.unread_conversations,
+        token_ttl_seconds=loaded.settings.sessions.token_ttl_seconds,
+    )
+
+
+async def _applications(store: Store, given: GivenApplication | None) -> tuple[list[Application], bool]:
+    """All applications, the one to show first, and whether it was made up just now."""
+    known = {application.id: application for application in await store.applications()}
+    if given is None and known:
+        return list(known.values()), False
+    if given is None:
+        first = await store.save_application(_random(24), _random(24), _random(24), _random(24))
+        return [first], True
+    before = known.pop(given.id, None)
+    hook_key = _random(24) if before is None else before.hook_key
+    first = await store.save_application(given.id, given.key, given.master_key, hook_key)
+    return [first, *known.values()], False
+
+
+def _random(length: int) -> str:
+    return "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(length))
+
+
+def _show_keys(application: Application, node: Node) -> None:
+    addresses = "".join(f"  {door:<11} {address}\n" for door, address in node.addresses.items())
+    sys.stderr.write(
+        f"\n  fastim\n{addresses}"
+        f"  app id      {application.id}\n"
+        f"  app key     {application.key}\n"
+        f"  master key  {application.master_key}   (for your servers only)\n\n"
+    )
+    sys.stderr.flush()
+
+
+async def _sweep(store: Store) -> None:
+    clock = SystemClock()
+    while True:
+        try:
+            while await store.sweep(clock.now()):
+                pass
+        except Unavailable as error:
+            _log.warning("sweeping has to wait", reason=str(error))
+        await asyncio.sleep(SWEEP_SECONDS)
+
+
+def _stop_signal() -> asyncio.Event:
+    """Set by SIGTERM or Ctrl-C; a second one ends the process at once."""
+    loop = asyncio.get_running_loop()
+    stopping = asyncio.Event()
+
+    def stop() -> None:
+        if stopping.is_set():
+            os._exit(1)
+        stopping.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    # Reloading word lists and certificates hangs on this one; until there are any, it must not end the process.
+    loop.add_signal_handler(signal.SIGHUP, lambda: _log.info("nothing to reload"))
+    return stopping

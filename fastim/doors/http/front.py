@@ -1,0 +1,262 @@
+"""The front of the HTTP port: reads a connection's first head and decides who goes on with it.
+
+A WebSocket handshake is answered here and the connection given to our own codec; everything else is aiohttp's, with all
+that has been read. A handshake that comes later on a kept-alive connection, as reverse proxies do it, is let out of
+aiohttp again. What cannot be HTTP is cut without an answer.
+"""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+import structlog
+from aiohttp import web
+
+from fastim.doors.admission import admits, turn_away
+from fastim.doors.http.answers import problem, raw_problem
+from fastim.doors.http.handshake import Handshake, HandshakeError, Request, gather, parse, shake
+from fastim.doors.websocket import WebSocketProtocol
+from fastim.runtime.gateway import Gateway
+from fastim.settings import Http
+
+_log = structlog.get_logger(__name__)
+
+KEEP_ALIVE_SECONDS = 75.0
+"""How long a connection may be idle between two requests, or take for the head of the next."""
+FINISH_SECONDS = 5.0
+"""How long answers under way may take when the listener closes."""
+
+_METHOD = re.compile(rb"[A-Z-]{1,20}(?: |\Z)")
+_END = re.compile(rb"\n\r?\n")
+_UPGRADE = re.compile(rb"\nupgrade[ \t]*:", re.IGNORECASE)
+
+
+class HttpDoor:
+    """What the connections of one HTTP listener share.
+
+    Args:
+        application: The routes. It belongs to this door alone.
+
+    Attributes:
+        fronts: Connections whose first head is being read.
+    """
+
+    def __init__(self, gateway: Gateway, application: web.Application, settings: Http) -> None:
+        application.middlewares.insert(0, self._let_out)
+        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=FINISH_SECONDS)
+        self._loop = asyncio.get_running_loop()
+        self.gateway = gateway
+        self.head_bytes = settings.head_bytes
+        self.fronts: set[Front] = set()
+
+    async def open(self) -> None:
+        """Get ready for connections."""
+        await self._runner.setup()
+
+    async def close(self) -> None:
+        """End the connections that are not WebSockets, once the answers under way have gone out."""
+        for front in list(self.fronts):
+            front.cut()
+        await self._runner.cleanup()
+
+    def admits(self) -> bool:
+        """Whether there is room for one more; apart from WebSockets, so that they do not keep health checks out."""
+        limit = self.gateway.limits.connections
+        return limit == 0 or len(self.fronts) + len(self._server.connections) < limit
+
+    def serve(self, transport: asyncio.Transport, read: bytes) -> None:
+        """Give a connection of which ``read`` has come in to aiohttp."""
+        handler = Handler(
+            self._server,
+            loop=self._loop,
+            access_log=cast(Any, None),
+            keepalive_timeout=KEEP_ALIVE_SECONDS,
+            max_line_size=self.head_bytes,
+            max_field_size=self.head_bytes,
+        )
+        transport.set_protocol(handler)
+        handler.connection_made(transport)
+        handler.data_received(read)
+
+    def shake(self, request: Request) -> Handshake:
+        """The answer to ``request``, which wants a WebSocket.
+
+        Raises:
+            HandshakeError: It cannot have one, or there is no room for one more.
+        """
+        if not admits(self.gateway):
+            raise HandshakeError(503, "no more connections are accepted at the moment")
+        return shake(request)
+
+    def upgrade(self, transport: asyncio.Transport, handshake: Handshake, rest: bytes) -> None:
+        """Make a WebSocket of a connection.
+
+        Args:
+            rest: What has come in behind the head.
+        """
+        transport.write(handshake.answer)
+        protocol = WebSocketProtocol(transport, self.gateway, handshake.framing, handshake.offline_mode)
+        if rest:
+            protocol.data_received(rest)
+
+    @property
+    def _server(self) -> web.Server:
+        server = self._runner.server
+        assert server is not None
+        return server
+
+    @web.middleware
+    async def _let_out(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        asked = Request(
+            request.method, f"HTTP/{request.version.major}.{request.version.minor}", gather(request.headers.items())
+        )
+        if not asked.wants_websocket:
+            return await handler(request)
+        try:
+            handshake = self.shake(asked)
+        except HandshakeError as error:
+            response = problem(error.status, str(error), headers=error.fields)
+            response.force_close()
+            return response
+        transport = request.transport
+        if transport is not None:
+            rest = cast(Handler, request.protocol).let_go()
+            self.upgrade(transport, handshake, rest)
+        # It has nowhere to go any more; aiohttp takes that for a client that has left.
+        return web.Response()
+
+
+class Front(asyncio.Protocol):
+    """A connection until its first head is complete."""
+
+    __slots__ = ("_answered", "_door", "_read", "_scanned", "_transport", "deadline")
+
+    _transport: asyncio.Transport
+
+    def __init__(self, door: HttpDoor) -> None:
+        self._door = door
+        self._read = bytearray()
+        self._scanned = 0
+        self._answered = False
+        self.deadline = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        if not self._door.admits():
+            turn_away(self._transport)
+            return
+        self._postpone()
+        self._door.fronts.add(self)
+        self._door.gateway.deadlines.watch(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self._answered:
+            return
+        # RFC 9112, section 2.2: empty lines before a request are overlooked.
+        self._read += data if self._read else data.lstrip(b"\r\n")
+        if self._read and _METHOD.match(self._read) is None:
+            self.cut()
+            return
+        end = _END.search(self._read, self._scanned)
+        if (len(self._read) if end is None else end.end()) > self._door.head_bytes:
+            self._refuse(HandshakeError(431, f"the head of a request is at most {self._door.head_bytes} bytes long"))
+        elif end is None:
+            self._scanned = max(0, len(self._read) - 2)
+        else:
+            self._decide(bytes(self._read[: end.end()]))
+
+    def eof_received(self) -> None:
+        pass
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._leave()
+
+    def expire(self) -> None:
+        """No head in time, or the peer keeps its half open after it was refused."""
+        self.cut()
+
+    def cut(self) -> None:
+        """Drop the connection."""
+        self._transport.abort()
+
+    def _decide(self, head: bytes) -> None:
+        if _UPGRADE.search(head) is not None:
+            try:
+                request = parse(head)
+                handshake = self._door.shake(request) if request.wants_websocket else None
+            except HandshakeError as error:
+                self._refuse(error)
+                return
+            if handshake is not None:
+                self._leave()
+                self._door.upgrade(self._transport, handshake, bytes(self._read[len(head) :]))
+                return
+        self._leave()
+        self._door.serve(self._transport, bytes(self._read))
+
+    def _refuse(self, error: HandshakeError) -> None:
+        """Answer, then wait for the peer to close: closing with something unread would take the answer away from it."""
+        self._answered = True
+        self._postpone()
+        self._transport.write(raw_problem(error.status, str(error), error.fields))
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        else:
+            self._transport.close()
+
+    def _postpone(self) -> None:
+        gateway = self._door.gateway
+        self.deadline = asyncio.get_running_loop().time() + gateway.limits.handshake_seconds
+
+    def _leave(self) -> None:
+        self._door.fronts.discard(self)
+        self._door.gateway.deadlines.forget(self)
+
+
+class Handler(web.RequestHandler):
+    """aiohttp's side of one connection, with our errors, and a way out of it."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        if request.writer.output_size > 0:
+            raise ConnectionError("a part of the response is out already")
+        if status >= 500:
+            _log.error("an HTTP request failed", exc_info=exc)
+        response = problem(status)
+        response.force_close()
+        return response
+
+    def let_go(self) -> bytes:
+        """End here without closing the transport; returns what has come in behind the current request.
+
+        aiohttp offers no way to do this as a whole; the parts are what its own WebSockets and tests use.
+        """
+        rest = _Rest()
+        self.set_parser(cast(Any, rest))
+        self.transport = None
+        self.connection_lost(None)
+        return bytes(rest.data)
+
+
+class _Rest:
+    """What aiohttp believes to be a parser of what follows an upgrade."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+
+    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
+        self.data += data
+        return False, b""
+
+    def feed_eof(self) -> None:
+        pass

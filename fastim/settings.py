@@ -1,0 +1,688 @@
+"""Every setting: its name, unit, default and one line of documentation, and where its value comes from.
+
+Server settings: built-in default < TOML file < environment < command line. Application settings have one more layer,
+what REST or the console stored for that application, between the file and the environment. What the environment or the
+command line says is *pinned*: nothing stored can change it.
+
+Names are ``table.key``; in the environment ``FASTIM_TABLE__KEY``, on the command line ``--set table.key=value``. What a
+setting does is decided by the part that receives its section. ``docs/settings.md`` and the file of ``fastim init`` are
+made here, from the types.
+"""
+
+import difflib
+import functools
+import ipaddress
+import json
+import re
+import tomllib
+import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Meta, Struct
+
+from fastim.core.errors import SettingsError
+
+SHORTHANDS = {
+    "--data": "server.data",
+    "--tcp": "server.tcp",
+    "--http": "server.http",
+    "--tcps": "server.tcps",
+    "--https": "server.https",
+}
+"""Flags that stand for a setting; ``load`` takes ``--tcp=VALUE`` where it takes ``server.tcp=VALUE``."""
+
+Part = TypeVar("Part", bound=Struct)
+
+
+class Address(Struct, frozen=True):
+    """Where to listen.
+
+    Attributes:
+        host: A name or an IP address, IPv6 without its brackets.
+        port: 0 to 65535; 0 asks the kernel for one.
+    """
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The address that ``HOST:PORT`` or ``[IPV6]:PORT`` names.
+
+        Raises:
+            ValueError: It is neither.
+        """
+        found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+(?:%[\w.-]+)?)\]|([\w.-]+)):([0-9]{1,5})", text, re.ASCII)
+        if found is None or int(found[3]) > 65535:
+            raise ValueError(f"{text!r} is not HOST:PORT")
+        if found[1] is not None:
+            ipaddress.IPv6Address(found[1])
+        return cls(found[1] or found[2], int(found[3]))
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a text must look like, where a type cannot say it.
+
+    Attributes:
+        wants: The form in words, as the end of "give ...".
+        holds: Whether a value has it.
+    """
+
+    wants: str
+    holds: Callable[[Any], bool]
+
+
+def _parses(parse: Callable[[str], object]) -> Callable[[Any], bool]:
+    def holds(text: Any) -> bool:
+        try:
+            parse(text)
+        except ValueError:
+            return False
+        return True
+
+    return holds
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return (
+            parts.scheme in ("http", "https")
+            and bool(parts.hostname)
+            and parts.port != 0
+            and not re.search(r"[\s\0]", text)
+        )
+    except ValueError:
+        return False
+
+
+def _is_json_object(text: str) -> bool:
+    try:
+        return isinstance(msgspec.json.decode(text), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _or_empty(form: Form) -> Form:
+    return Form(f"{form.wants}, or empty", lambda text: text == "" or form.holds(text))
+
+
+HostPort = Annotated[str, _or_empty(Form("HOST:PORT such as 127.0.0.1:0 or [::1]:0", _parses(Address.parse)))]
+Networks = Annotated[
+    tuple[str, ...],
+    Form(
+        'a list of networks such as "10.0.0.0/8"',
+        lambda networks: all(map(_parses(ipaddress.ip_network), networks)),
+    ),
+]
+Filled = Annotated[str, Form("a path", lambda text: text != "" and "\0" not in text)]
+FilePath = Annotated[str, Form("a path, or empty", lambda text: "\0" not in text)]
+Url = Annotated[str, _or_empty(Form("a URL that starts with http:// or https://", _is_url))]
+JsonObject = Annotated[str, _or_empty(Form("a JSON object as text", _is_json_object))]
+HeaderValue = Annotated[
+    str, Form("printable ASCII characters, or empty", lambda text: text.isascii() and text.isprintable())
+]
+PerMinute = Annotated[int, Meta(ge=0, le=1_000_000_000)]
+Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+
+
+# --- Of the server ----------------------------------------------------------------------------------------------------
+
+
+class Server(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the server listens and keeps its data."""
+
+    data: Annotated[Filled, "Directory of the store, made when missing"] = "./data"
+    tcp: Annotated[HostPort, "Where to listen for length-prefixed protobuf; empty: nowhere"] = "127.0.0.1:4567"
+    http: Annotated[HostPort, "Where to listen for WebSocket, REST, console and metrics; empty: nowhere"] = (
+        "127.0.0.1:4568"
+    )
+    tcps: Annotated[HostPort, "As server.tcp, over TLS; not available in this version"] = ""
+    https: Annotated[HostPort, "As server.http, over TLS; not available in this version"] = ""
+
+
+class Tls(Struct, frozen=True, forbid_unknown_fields=True):
+    """What the TLS listeners show."""
+
+    certificate: Annotated[FilePath, "PEM file: the certificate, then those that lead to its root"] = ""
+    key: Annotated[FilePath, "PEM file: the certificate's private key, without a password"] = ""
+
+
+class Http(Struct, frozen=True, forbid_unknown_fields=True):
+    """The HTTP port."""
+
+    trusted_proxies: Annotated[
+        Networks, "Peers whose X-Forwarded-* headers count; from anybody else they are ignored"
+    ] = ()
+    head_bytes: Annotated[
+        int, Meta(ge=1_024, le=1_048_576), "Longest head of a request, the WebSocket handshake included"
+    ] = 16_384
+
+
+class Limits(Struct, frozen=True, forbid_unknown_fields=True):
+    """What one client, connection or room may ask for."""
+
+    message_bytes: Annotated[
+        int, Meta(ge=64, le=16_777_216), "Longest message, with all that travels with it; above it a send gets 4109"
+    ] = 5_120
+    frame_bytes: Annotated[
+        int, Meta(ge=1_024, le=67_108_864), "Longest frame that is read at all; above it the connection is closed"
+    ] = 65_536
+    sends_per_minute: Annotated[PerMinute, "Messages of one client; above it a send gets 4116; 0: no limit"] = 600
+    history_per_minute: Annotated[
+        PerMinute, "History queries of one client; above it an error command; 0: no limit"
+    ] = 600
+    operations_per_minute: Annotated[
+        PerMinute, "All other commands of one client; above it an error command; 0: no limit"
+    ] = 600
+    room_sends_per_second: Annotated[
+        int, Meta(ge=0, le=1_000_000_000), "Messages taken by one chat room in each priority; 0: no limit"
+    ] = 0
+    handshake_seconds: Annotated[Seconds, "Time for a connection to finish its HTTP head or WebSocket handshake"] = 10
+    login_seconds: Annotated[Seconds, "Time for a connection to open its first session"] = 60
+    read_timeout_seconds: Annotated[
+        Seconds, "Silence after which a connection is closed; SDKs say something every 180 s"
+    ] = 360
+    write_timeout_seconds: Annotated[
+        Seconds, "How long a peer may take nothing of what waits for it before its connection is closed"
+    ] = 60
+    commands_in_flight: Annotated[
+        int, Meta(ge=1, le=65_536), "Commands of one connection under way at once; above it reading pauses"
+    ] = 64
+    connections: Annotated[
+        int, Meta(ge=0, le=100_000_000), "Connections at once; 0: as many as the descriptor limit allows"
+    ] = 0
+
+
+class Sessions(Struct, frozen=True, forbid_unknown_fields=True):
+    """Sessions and their tokens."""
+
+    token_ttl_seconds: Annotated[
+        int, Meta(ge=1, le=31_536_000), "How long a session token opens its session again; SDKs refresh it in time"
+    ] = 172_800
+
+
+class Delivery(Struct, frozen=True, forbid_unknown_fields=True):
+    """What waits for slow readers."""
+
+    outbox_bytes: Annotated[
+        int,
+        Meta(ge=65_536, le=1_073_741_824),
+        "Held for one session; above it the session has to resync from the store",
+    ] = 1_048_576
+    room_window_bytes: Annotated[
+        int, Meta(ge=16_384, le=1_073_741_824), "Kept of one chat room for readers that lag; older messages are shed"
+    ] = 262_144
+
+
+class Store(Struct, frozen=True, forbid_unknown_fields=True):
+    """The store on disk."""
+
+    map_bytes: Annotated[
+        int, Meta(ge=1_048_576, le=70_368_744_177_664), "Address space set aside at first; grows before it is full"
+    ] = 1_073_741_824
+    dedupe_days: Annotated[
+        int, Meta(ge=1, le=365), "How long a message sent again under the same token is known for the same message"
+    ] = 7
+
+
+class Log(Struct, frozen=True, forbid_unknown_fields=True):
+    """Logs, on stderr."""
+
+    level: Annotated[Literal["debug", "info", "warning", "error"], "The least that is logged"] = "info"
+    format: Annotated[Literal["auto", "json", "console"], "auto: for people on a terminal, JSON lines elsewhere"] = (
+        "auto"
+    )
+
+
+class Settings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Settings of the server, one attribute per table."""
+
+    server: Server = Server()
+    tls: Tls = Tls()
+    http: Http = Http()
+    limits: Limits = Limits()
+    sessions: Sessions = Sessions()
+    delivery: Delivery = Delivery()
+    store: Store = Store()
+    log: Log = Log()
+
+
+# --- Of an application ------------------------------------------------------------------------------------------------
+
+
+class Messages(Struct, frozen=True, forbid_unknown_fields=True):
+    """Messages after they were sent, and what is unread."""
+
+    recall_enabled: Annotated[bool, "Whether senders may recall a message"] = True
+    modify_enabled: Annotated[bool, "Whether senders may change a message"] = True
+    unread_cap: Annotated[
+        int, Meta(ge=0, le=1_000_000_000), "Highest unread count of a conversation that is told; 0: the exact one"
+    ] = 0
+    unread_conversations: Annotated[int, Meta(ge=1, le=10_000), "Conversations in the unread notification at login"] = (
+        50
+    )
+
+
+class Conversations(Struct, frozen=True, forbid_unknown_fields=True):
+    """Conversations and who may be in them."""
+
+    members: Annotated[
+        int, Meta(ge=1, le=1_000_000), "Most members of a normal conversation; above it adding gets 4304"
+    ] = 500
+    roles_enabled: Annotated[bool, "Whether owners and managers have rights that members lack"] = True
+    blacklist_enabled: Annotated[bool, "Whether conversations can block clients"] = True
+
+
+class Security(Struct, frozen=True, forbid_unknown_fields=True):
+    """Who may do what."""
+
+    require_signature: Annotated[
+        bool, "Whether login and changes of members need a signature made with the master key"
+    ] = False
+
+
+class Words(Struct, frozen=True, forbid_unknown_fields=True):
+    """The word filter."""
+
+    enabled: Annotated[bool, "Whether messages are searched for listed words, which are then masked"] = False
+    file: Annotated[FilePath, "The list: one word per line, UTF-8"] = ""
+
+
+class Push(Struct, frozen=True, forbid_unknown_fields=True):
+    """Notifications for members who are offline."""
+
+    static: Annotated[JsonObject, "What is pushed when neither a hook nor the message says it"] = ""
+    webhook: Annotated[Url, "Gets one POST for each offline member and message"] = ""
+
+
+class Hooks(Struct, frozen=True, forbid_unknown_fields=True):
+    """Code of the operator's that may look, change or refuse."""
+
+    url: Annotated[Url, "Base to which /1.1/functions/NAME is added"] = ""
+    key: Annotated[HeaderValue, "Sent with every call, so that the hook knows who calls"] = ""
+    python: Annotated[FilePath, "Python file with the hooks, run in a process of its own"] = ""
+
+
+class ApplicationSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Settings of one application, one attribute per table."""
+
+    messages: Messages = Messages()
+    conversations: Conversations = Conversations()
+    security: Security = Security()
+    words: Words = Words()
+    push: Push = Push()
+    hooks: Hooks = Hooks()
+
+
+class GivenApplication(Struct, frozen=True):
+    """An application named on the command line, to be made or updated.
+
+    Raises:
+        SettingsError: An id or key that no SDK or header could carry, or both keys the same.
+    """
+
+    id: str
+    key: str
+    master_key: str
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", self.id):
+            raise SettingsError("--app-id: give 1 to 64 letters, digits, dots, dashes and underscores")
+        for flag, key in (("--app-key", self.key), ("--master-key", self.master_key)):
+            # A comma ends the key in X-LC-Key and X-LC-Sign.
+            if not re.fullmatch(r"[!-+\--~]{1,128}", key):
+                raise SettingsError(f"{flag}: give 1 to 128 printable ASCII characters, no space and no comma")
+        if self.key == self.master_key:
+            raise SettingsError("--master-key: give another than --app-key, which every client knows")
+
+
+# --- Loading ----------------------------------------------------------------------------------------------------------
+
+
+class Loaded(Struct, frozen=True):
+    """Settings from all sources.
+
+    Attributes:
+        settings: Those of the server.
+        pinned: Names that the environment or the command line gave, of the server and of applications.
+        file: Application settings of the TOML file, by name.
+        pins: Application settings that are pinned, by name.
+    """
+
+    settings: Settings
+    pinned: frozenset[str]
+    file: Mapping[str, Any] = {}
+    pins: Mapping[str, Any] = {}
+
+    def for_application(self, stored: Mapping[str, Any]) -> ApplicationSettings:
+        """Settings of the application for which REST or the console stored ``stored``, by ``table.key``.
+
+        Raises:
+            SettingsError: ``stored`` has an unknown name, a name of the server's, or a value that does not fit. A value
+                is judged even when it does not count because the name is pinned.
+        """
+        values = dict(self.file)
+        for name, value in stored.items():
+            field = _field(name, f"stored setting {name}", str)
+            if field.table not in ApplicationSettings.__struct_fields__:
+                raise _error(f"stored setting {name}", "it is the server's; an application cannot have its own")
+            values[name] = field.fit(value, f"stored setting {name}")
+        return _build(ApplicationSettings, values | dict(self.pins))
+
+
+def load(config: Path | None, environ: Mapping[str, str], overrides: Sequence[str]) -> Loaded:
+    """Settings from a file, the environment and the command line, each stronger than the one before it.
+
+    Args:
+        config: TOML file; None: there is none.
+        environ: The environment. Only names with ``FASTIM_`` at the start and ``__`` after it are settings.
+        overrides: ``table.key=value``, or a flag of ``SHORTHANDS`` as ``--flag=value``; of two for one name the later
+            one counts.
+
+    Raises:
+        SettingsError: A file that cannot be read, an unknown name, a value that does not fit, or two that exclude each
+            other.
+    """
+    file: dict[str, Any] = {}
+    pins: dict[str, Any] = {}
+    told_by: dict[str, str] = {}
+    for field, value, source in _from_file(config) if config is not None else ():
+        file[field.name], told_by[field.name] = value, source
+    for field, value, source in (*_from_environment(environ), *_from_overrides(overrides)):
+        pins[field.name], told_by[field.name] = value, source
+    settings = _build(Settings, _only(Settings, file) | _only(Settings, pins))
+    _check(settings, told_by)
+    return Loaded(settings, frozenset(pins), _only(ApplicationSettings, file), _only(ApplicationSettings, pins))
+
+
+def _check(settings: Settings, told_by: Mapping[str, str]) -> None:
+    for name, address in (("server.tcps", settings.server.tcps), ("server.https", settings.server.https)):
+        if address:
+            raise _error(told_by[name], "TLS listeners are not available in this version")
+    tcp, http = settings.server.tcp, settings.server.http
+    if not tcp and not http:
+        raise SettingsError("server.tcp and server.http are both empty: give one of them HOST:PORT")
+    if tcp == http and Address.parse(tcp).port != 0:
+        raise SettingsError(f"server.tcp and server.http are both {tcp}: give one of them another port")
+    limits = settings.limits
+    if limits.frame_bytes < limits.message_bytes:
+        raise SettingsError(
+            f"limits.frame_bytes ({limits.frame_bytes}) is less than limits.message_bytes ({limits.message_bytes}): "
+            "no such message could be read"
+        )
+
+
+def _from_file(path: Path) -> Iterator[tuple["Field", Any, str]]:
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise _error(str(path), f"cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise _error(str(path), f"is not UTF-8 at byte {error.start}") from error
+    except (ValueError, RecursionError) as error:
+        raise _error(str(path), f"is not TOML: {error}") from error
+    for table, keys in tables.items():
+        if not isinstance(keys, dict):
+            raise _error(f"{path}: {table}", f"settings live in tables; {_nearest(table, str)}")
+        if table not in _tables():
+            known = difflib.get_close_matches(table, _tables(), n=1, cutoff=0)[0]
+            raise _error(f"{path}: [{table}]", f"no such table; the nearest is [{known}]")
+        for key, value in keys.items():
+            source = f"{path}: {table}.{key}"
+            field = _field(f"{table}.{key}", source, str)
+            yield field, field.fit(value, source), source
+
+
+def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple["Field", Any, str]]:
+    for variable, text in environ.items():
+        prefix, _, rest = variable.partition("_")
+        if prefix == "FASTIM" and "__" in rest:
+            field = _field(rest.lower().replace("__", ".", 1), variable, _variable)
+            if variable != _variable(field.name):
+                raise _error(variable, f"no such setting; the nearest is {_variable(field.name)}")
+            yield field, field.fit_text(text, variable), variable
+
+
+def _from_overrides(overrides: Sequence[str]) -> Iterator[tuple["Field", Any, str]]:
+    for override in overrides:
+        name, equals, text = override.partition("=")
+        if name in SHORTHANDS:
+            field = _fields()[SHORTHANDS[name]]
+            yield field, field.fit(text, name), name
+        elif not equals:
+            raise _error(f"--set {override}", "write it as TABLE.KEY=VALUE")
+        else:
+            name = name.strip()
+            field = _field(name, f"--set {name}", str)
+            yield field, field.fit_text(text, f"--set {name}"), f"--set {name}"
+
+
+def _variable(name: str) -> str:
+    return "FASTIM_" + name.upper().replace(".", "__")
+
+
+def _only(kind: type[Struct], values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name.partition(".")[0] in kind.__struct_fields__}
+
+
+def _build(kind: type[Part], values: Mapping[str, Any]) -> Part:
+    tables: dict[str, dict[str, Any]] = {}
+    for name, value in values.items():
+        table, _, key = name.partition(".")
+        tables.setdefault(table, {})[key] = value
+    return msgspec.convert(tables, kind)
+
+
+def _error(source: str, problem: str) -> SettingsError:
+    line = " ".join(f"{source}: {problem}".split())
+    return SettingsError("".join(letter if letter.isprintable() else "?" for letter in line))
+
+
+# --- The fields -------------------------------------------------------------------------------------------------------
+
+
+class Field(Struct, frozen=True):
+    """One setting.
+
+    Attributes:
+        name: ``table.key``.
+        kind: What its value is, with the unit and the bounds.
+        default: The built-in one.
+        line: What it is for.
+        type: Its annotated type.
+        form: What its text must look like besides.
+    """
+
+    name: str
+    kind: str
+    default: Any
+    line: str
+    type: Any
+    form: Form | None
+
+    @property
+    def table(self) -> str:
+        """The part of the name before the dot."""
+        return self.name.partition(".")[0]
+
+    def fit(self, value: Any, source: str) -> Any:
+        """``value`` as this field's type; ``source`` says where it is from.
+
+        Raises:
+            SettingsError: It does not fit.
+        """
+        return self._convert(value, source, value, strict=True)
+
+    def fit_text(self, text: str, source: str) -> Any:
+        """What ``text`` means as a TOML value, when it is one that fits, else what it means as it is.
+
+        Raises:
+            SettingsError: It does not fit either way.
+        """
+        try:
+            parsed = tomllib.loads(f"value = {text}")
+            if parsed.keys() == {"value"}:
+                return self.fit(parsed["value"], source)
+        except (ValueError, RecursionError, SettingsError):
+            pass
+        several = isinstance(self.default, tuple)
+        value = [part.strip() for part in text.split(",") if part.strip()] if several else text
+        return self._convert(value, source, text, strict=False)
+
+    def _convert(self, value: Any, source: str, given: Any, *, strict: bool) -> Any:
+        try:
+            converted = msgspec.convert(value, self.type, strict=strict)
+        except (msgspec.ValidationError, UnicodeError):
+            converted = None
+        # NaN passes every bound.
+        if converted is None or converted != converted or (self.form is not None and not self.form.holds(converted)):
+            # Keys and addresses with passwords in them stay out of terminals and logs.
+            shown = "the value" if self.table in ("hooks", "push") else _shorten(repr(given))
+            raise _error(source, f"{shown} does not fit; give {self.kind}")
+        return converted
+
+
+def describe() -> list[Field]:
+    """Every setting, the server's first, in the order of the tables."""
+    return list(_fields().values())
+
+
+def template() -> str:
+    """A configuration file that says every setting with its default, all commented out."""
+    lines = [
+        "# Configuration of fastim. Every setting is here with its default: remove the # before one to change it.",
+        "# FASTIM_TABLE__KEY in the environment and --set table.key=value on the command line override this file.",
+    ]
+    for part in (Settings, ApplicationSettings):
+        if part is ApplicationSettings:
+            lines += ["", "# --- What follows holds for every application that has nothing else stored. ---"]
+        for table, kind in _sections(part):
+            lines += ["", f"# {_first_line(kind)}", f"[{table}]"]
+            for field in (field for field in describe() if field.table == table):
+                key = field.name.partition(".")[2]
+                lines += [f"# {field.line} ({field.kind})", f"#{key} = {_literal(field.default)}"]
+    return "\n".join(lines) + "\n"
+
+
+def reference() -> str:
+    """The page ``docs/settings.md``."""
+    lines = [
+        "# Settings",
+        "",
+        "This page is made from `fastim/settings.py`. `fastim init` writes the same as a commented file.",
+        "",
+        "A setting has a name, `table.key`. It is given as `key` under `[table]` in the TOML file that `--config` or",
+        "`FASTIM_CONFIG` names, as `FASTIM_TABLE__KEY` in the environment, or as `--set table.key=value`. In the last",
+        "two a value is read as TOML when it is TOML that fits, else as it stands. An unknown name stops the start.",
+        "",
+        "## The server's",
+        "",
+        "Built-in default < TOML file < environment < `--set`. `--data`, `--tcp`, `--http`, `--tcps` and `--https` are",
+        "short for `--set server.data=...` and so on. Paths are relative to the directory in which the server starts.",
+    ]
+    for part in (Settings, ApplicationSettings):
+        if part is ApplicationSettings:
+            lines += [
+                "",
+                "## An application's",
+                "",
+                "Built-in default < TOML file < what REST or the console stored for the application < environment <",
+                "`--set`. The last two are pinned: they hold for every application, and nothing stored changes them.",
+            ]
+        for table, kind in _sections(part):
+            lines += ["", f"### [{table}]", "", _first_line(kind), ""]
+            lines += ["| name | value | default | what it is for |", "|---|---|---|---|"]
+            lines += [
+                f"| `{field.name}` | {field.kind} | `{_literal(field.default)}` | {field.line} |"
+                for field in describe()
+                if field.table == table
+            ]
+    return "\n".join(lines) + "\n"
+
+
+@functools.cache
+def _fields() -> dict[str, Field]:
+    return {
+        f"{table}.{field.name}": _describe(f"{table}.{field.name}", field)
+        for part in (Settings, ApplicationSettings)
+        for table, kind in _sections(part)
+        for field in msgspec.structs.fields(kind)
+    }
+
+
+@functools.cache
+def _tables() -> list[str]:
+    return [table for part in (Settings, ApplicationSettings) for table, _ in _sections(part)]
+
+
+def _sections(part: type[Struct]) -> Iterator[tuple[str, type[Struct]]]:
+    for field in msgspec.structs.fields(part):
+        yield field.name, field.type
+
+
+def _describe(name: str, field: msgspec.structs.FieldInfo) -> Field:
+    base, *notes = typing.get_args(field.type)
+    form = next((note for note in notes if isinstance(note, Form)), None)
+    metas = [note for note in notes if isinstance(note, Meta)]
+    line = next(note for note in notes if isinstance(note, str))
+    return Field(name, form.wants if form else _kind(name, base, metas), field.default, line, field.type, form)
+
+
+def _kind(name: str, base: Any, metas: Sequence[Meta]) -> str:
+    if base is bool:
+        return "true or false"
+    if base is str:
+        return "text"
+    if typing.get_origin(base) is Literal:
+        return "one of " + ", ".join(typing.get_args(base))
+    units = {"_bytes": " of bytes", "_seconds": " of seconds", "_days": " of days"}
+    units |= {"_per_minute": " per minute", "_per_second": " per second"}
+    unit = next((words for end, words in units.items() if name.endswith(end)), "")
+    above = [f"above {meta.gt:g}" for meta in metas if meta.gt is not None]
+    least = [f"from {meta.ge}" for meta in metas if meta.ge is not None]
+    most = next(f"to {meta.le}" for meta in metas if meta.le is not None)
+    return f"a {'whole ' if base is int else ''}number{unit} {(above + least)[0]} {most}"
+
+
+def _field(name: str, source: str, spell: Callable[[str], str]) -> Field:
+    found = _fields().get(name)
+    if found is None:
+        raise _error(source, f"no such setting; {_nearest(name, spell)}")
+    return found
+
+
+def _nearest(name: str, spell: Callable[[str], str]) -> str:
+    """Points to the known name that was most likely meant; a right key in the wrong table counts as near."""
+    table, _, key = name.rpartition(".")
+
+    def likeness(known: str) -> float:
+        known_table, _, known_key = known.partition(".")
+        return 2 * _alike(key, known_key) + _alike(table, known_table)
+
+    return f"the nearest is {spell(max(_fields(), key=likeness))}"
+
+
+def _alike(one: str, other: str) -> float:
+    return difflib.SequenceMatcher(None, one, other).ratio()
+
+
+def _first_line(kind: type[Struct]) -> str:
+    return (kind.__doc__ or "").partition("\n")[0]
+
+
+def _literal(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else json.dumps(value)
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:57]}..."
