@@ -31,7 +31,7 @@ class OpenSession(Command, frozen=True):
     Attributes:
         reconnect: The SDK comes back by itself: it must not push another device out.
         token: A session token from an earlier opening.
-        config: ``None``: as it was at the last opening with this token or device.
+        config: ``None``: as it was at the last opening with this token; without one, ``CONFIG_UNSAID``.
         unread_since: ``notifTime`` of the last unread notification that the client saw.
         patched_since: Time of the last patch that the client saw.
     """

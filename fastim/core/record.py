@@ -9,14 +9,15 @@ from fastim.core.units import iso
 from fastim.core.unread import Head
 
 
-def record(conversation: Conversation, head: Head) -> dict[str, Any]:
-    """The columns of ``conversation``. Source: wire protocol, result objects of conv/query."""
+def record(conversation: Conversation, head: Head, client_id: str) -> dict[str, Any]:
+    """The columns of ``conversation`` as ``client_id`` sees it. Source: wire protocol, result objects of conv/query."""
     columns: dict[str, Any] = {
         **conversation.columns,
         "objectId": conversation.id,
         "c": conversation.creator,
         "m": list(conversation.members),
         "mu": list(conversation.muted),
+        "muted": client_id in conversation.muted,
         "createdAt": iso(conversation.created_at),
         "updatedAt": iso(conversation.updated_at),
         "conv_type": int(conversation.kind),

@@ -24,6 +24,19 @@ class Config(IntFlag):
     GAP_NOTICES = 1 << 32
 
 
+CONFIG_UNSAID = (
+    Config.PATCHES
+    | Config.TEMPORARY_CONVERSATIONS
+    | Config.TRANSIENT_ACKS
+    | Config.PARTIAL_FAILURE
+    | Config.OMIT_PEER_ID
+)
+"""What a client can do that says nothing and has no token: C# when it reopens, and it waits for acks of what is transient.
+
+Source: wire protocol, open and configBitmap.
+"""
+
+
 class OfflineMode(IntEnum):
     """How a connection wants to hear of what it missed: the last number of its subprotocol."""
 

@@ -49,7 +49,8 @@ async def query_conversations(io: Io, session: Session, command: QueryConversati
     matching: list[dict[str, Any]] = []
     if limit:
         async for conversation in _candidates(io, session, command, where):
-            candidate = record(conversation, await io.store.find_head(conversation.id))
+            head = await io.store.find_head(conversation.id)
+            candidate = record(conversation, head, session.client_id)
             if where.matches(candidate):
                 matching.append(candidate)
     page = sort_records(matching, command.sort)[command.skip : command.skip + min(limit, QUERY_LIMIT_MAX)]

@@ -10,7 +10,7 @@ from fastim.core.events import SessionEvicted
 from fastim.core.ids import is_client_id
 from fastim.core.policy import ONLINE_QUERY_MAX
 from fastim.core.replies import Closed, DeviceReported, OnlineClients, Opened, Refreshed
-from fastim.core.session import Config, Grant, OfflineMode, Session, in_conflict, replaces
+from fastim.core.session import CONFIG_UNSAID, Config, Grant, OfflineMode, Session, in_conflict, replaces
 from fastim.core.units import Millis
 from fastim.service.io import Io
 
@@ -95,7 +95,7 @@ async def report_device(io: Io, session: Session, command: ReportDevice) -> Devi
 
 async def _grant(io: Io, client_id: str, command: OpenSession, now: Millis) -> Grant:
     """What the session is opened with: what the command says, and for the rest what its token stands for."""
-    known = Grant("", "", 0, now)
+    known = Grant("", "", CONFIG_UNSAID, now)
     if command.token:
         found = await io.store.find_grant(client_id, command.token)
         if found is None or found.expires_at <= now:

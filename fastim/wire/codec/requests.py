@@ -38,17 +38,20 @@ def decode(body: bytes) -> Request:
         generic = pb.GenericCommand.FromString(body)
     except DecodeError as error:
         raise WireError(str(error)) from error
-    read = _READERS.get((generic.cmd, generic.op)) or _READERS.get((generic.cmd, None))
+    op = generic.op if generic.HasField("op") else None  # an absent one, or one of a later protocol, reads as `open`
+    read = _READERS.get((generic.cmd, op)) or _READERS.get((generic.cmd, None))
     return Request(
-        command=read(generic) if read is not None and generic.HasField("cmd") else _unknown(generic),
+        command=read(generic) if read is not None and generic.HasField("cmd") else _unknown(generic, op),
         serial=generic.i if generic.HasField("i") else None,
         client_id=generic.peerId if generic.HasField("peerId") else None,
         application_id=generic.appId if generic.HasField("appId") else None,
     )
 
 
-def _unknown(generic: pb.GenericCommand) -> Command:
-    return commands.Unknown(f"cmd {generic.cmd} op {generic.op}" if generic.HasField("cmd") else "no cmd")
+def _unknown(generic: pb.GenericCommand, op: int | None) -> Command:
+    if not generic.HasField("cmd"):
+        return commands.Unknown("cmd")
+    return commands.Unknown(f"cmd {generic.cmd}" if op is None else f"cmd {generic.cmd} op {op}")
 
 
 def _open_session(generic: pb.GenericCommand) -> Command:
