@@ -9,6 +9,7 @@ import sys
 
 import structlog
 import uvloop
+from msgspec.structs import replace
 
 from fastim.adapters.inprocess import InProcessBus
 from fastim.adapters.lmdb import LmdbStore
@@ -17,6 +18,7 @@ from fastim.core.application import Application
 from fastim.core.errors import ServerStopping, Unavailable
 from fastim.core.policy import Policy
 from fastim.core.units import Millis
+from fastim.descriptors import connections_for, raise_limit
 from fastim.doors.http.routes import web_application
 from fastim.doors.listen import Listener, listen_http, listen_tcp
 from fastim.logs import set_up_logs
@@ -55,6 +57,7 @@ def serve(loaded: Loaded, given: GivenApplication | None, *, show_keys: bool = F
         SettingsError: It cannot start as it is set up.
     """
     set_up_logs(loaded.settings.log)
+    loaded = _within_descriptors(loaded, raise_limit())
     uvloop.run(_serve(loaded, given, show_keys=show_keys))
     return 0
 
@@ -84,6 +87,15 @@ async def _serve(loaded: Loaded, given: GivenApplication | None, *, show_keys: b
     finally:
         await store.close()
     _log.info("stopped")
+
+
+def _within_descriptors(loaded: Loaded, descriptor_limit: int) -> Loaded:
+    """``loaded`` with as many connections as the process can have, when the settings leave that open."""
+    limits = loaded.settings.limits
+    if limits.connections:
+        return loaded
+    limits = replace(limits, connections=connections_for(descriptor_limit))
+    return replace(loaded, settings=replace(loaded.settings, limits=limits))
 
 
 class Node:

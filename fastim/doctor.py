@@ -31,10 +31,8 @@ from typing import Literal
 from msgspec import Struct
 
 from fastim.core.errors import SettingsError
+from fastim.descriptors import connections_for
 from fastim.settings import Address, Limits, Server, Settings, Store, Tls
-
-RESERVED_DESCRIPTORS = 64
-"""Descriptors that are no connections: the store, listeners, logs, calls to hooks."""
 
 PROBE_BYTES = 4096
 PROBES = 50
@@ -75,11 +73,6 @@ def examine(settings: Settings) -> list[Finding]:
     ]
 
 
-def connections_for(descriptor_limit: int) -> int:
-    """How many connections a process with that limit can hold."""
-    return max(0, descriptor_limit - RESERVED_DESCRIPTORS)
-
-
 def programs() -> Iterator[Finding]:
     """The interpreter, the libraries that matter most, and our own native modules."""
     python = f"{platform.python_implementation()} {platform.python_version()} on {platform.platform(terse=True)}"
@@ -104,11 +97,11 @@ def programs() -> Iterator[Finding]:
 
 def descriptors(limits: Limits) -> Finding:
     """The limit on open files, as the shell or the service manager set it."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard == resource.RLIM_INFINITY:
         return Finding("descriptors", "ok", "no limit")
-    allowed = connections_for(soft)
-    says = f"soft limit {soft}, hard limit {'none' if hard == resource.RLIM_INFINITY else hard}: {allowed} connections"
+    allowed = connections_for(hard)
+    says = f"hard limit {hard}, to which the server raises its own: {allowed} connections"
     if limits.connections > allowed:
         advice = f"limits.connections asks for {limits.connections}; raise the limit (ulimit -n, LimitNOFILE=)"
         return Finding("descriptors", "warning", f"{says}, but {advice}")

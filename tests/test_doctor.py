@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from fastim import doctor
 from fastim.adapters.lmdb import LmdbStore
 from fastim.adapters.lmdb.environment import DirectoryLock
-from fastim.doctor import Finding, connections_for, examine, validity
+from fastim.descriptors import connections_for
+from fastim.doctor import Finding, examine, validity
 from fastim.settings import Limits, Server, Settings, Store, Tls
 
 # Self-signed, made by openssl. One ends before 2050 and one after, which X.509 writes differently.
@@ -202,12 +203,12 @@ def test_a_host_that_is_not_this_machine_is_a_failure(host: str) -> None:
 
 
 def test_more_connections_than_descriptors_is_a_warning() -> None:
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    assert connections_for(soft) < soft
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert connections_for(hard) < hard
     assert connections_for(10) == 0
-    found = doctor.descriptors(Limits(connections=soft))
+    found = doctor.descriptors(Limits(connections=hard))
     assert found.state == "warning"
-    assert f"limits.connections asks for {soft}" in found.says
+    assert f"limits.connections asks for {hard}" in found.says
 
 
 # --- The certificate --------------------------------------------------------------------------------------------------
