@@ -1,0 +1,61 @@
+"""The official JavaScript SDKs, as npm delivers them, against a server in a process of its own.
+
+What is checked is in the scripts: ``scenarios/`` share one server, those in ``restarts/`` stop theirs on the way.
+"""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.sdk.scenario import play
+from tests.server_process import ServerProcess
+
+HERE = Path(__file__).parent
+OLD, NEW = "4.3.1", "5.0.0-rc.8"
+
+pytestmark = pytest.mark.slow
+
+
+def names(folder: str) -> list[str]:
+    return sorted(path.stem for path in (HERE / folder).glob("*.js"))
+
+
+def cases(folder: str) -> list[tuple[str, str, str]]:
+    return [
+        (version, mode, name)
+        for name in names(folder)
+        for version in (OLD, NEW)
+        for mode in ("binary", "base64")
+    ]
+
+
+@pytest.mark.parametrize(("version", "mode", "scenario"), cases("scenarios"))
+def test_an_unmodified_sdk_finds(
+    node: str, shared_server: ServerProcess, version: str, mode: str, scenario: str
+) -> None:
+    play(node, shared_server, HERE / "scenarios" / f"{scenario}.js", version, mode)
+
+
+@pytest.mark.parametrize("how", ["restart", "crash"])
+@pytest.mark.parametrize(("version", "mode", "scenario"), cases("restarts"))
+def test_an_unmodified_sdk_finds_after_a(
+    node: str, own_server: ServerProcess, version: str, mode: str, scenario: str, how: str
+) -> None:
+    play(node, own_server, HERE / "restarts" / f"{scenario}.js", version, mode, how)
+
+
+def test_the_script_in_the_readme_exchanges_messages(node: str, shared_server: ServerProcess, tmp_path: Path) -> None:
+    script = Path(shutil.copy(HERE / "readme_example.js", tmp_path / "chat.js"))
+    (tmp_path / "node_modules").mkdir()
+    (tmp_path / "node_modules" / "leancloud-realtime").symlink_to(HERE / "node_modules" / "leancloud-realtime-5")
+    keys = {"SERVER": shared_server.http_url, "APP_ID": shared_server.app_id, "APP_KEY": shared_server.app_key}
+    done = subprocess.run([node, script], env={**os.environ, **keys}, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["Jerry reads: Where are you?", "Tom reads: Catch me!"]
+
+
+def test_the_script_in_the_readme_is_this_one() -> None:
+    assert (HERE / "readme_example.js").read_text() in (HERE.parent.parent / "README.md").read_text()
