@@ -1,0 +1,242 @@
+"""A client: one client id on one device, and the way in to conversations."""
+
+import re
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import uuid4
+
+import anyio
+import msgspec
+
+from fastim.client import decoding
+from fastim.client.conversation import Conversation, ask, find
+from fastim.client.events import Event
+from fastim.client.session import Opening, Session
+from fastim.client.values import Timing
+from fastim.wire import messages2_pb2 as pb
+
+ONLINE_QUERY_MAX = 20
+"""Client ids in one question. Source: wire protocol, session/query."""
+EVENTS_MAX = 1000
+DEFAULT_TIMING = Timing()
+
+
+@asynccontextmanager
+async def connect(
+    address: str,
+    *,
+    app_id: str,
+    client_id: str,
+    tag: str = "",
+    device: str | None = None,
+    reconnect: bool = False,
+    token: str = "",
+    unread_since: int = 0,
+    events_max: int = EVENTS_MAX,
+    timing: Timing = DEFAULT_TIMING,
+) -> "AsyncIterator[Client]":
+    """Connect to a server, open a session, and close it at the end of the ``async with`` block.
+
+    Inside the block the client reconnects by itself whenever the connection breaks.
+
+    Args:
+        address: ``HOST:PORT`` of the server's TCP door; IPv6 as ``[HOST]:PORT``.
+        client_id: Who this is, 1 to 64 characters; empty: the server makes an id up.
+        tag: Of all devices of a client with the same tag only one can be online: opening here ends the session of the
+            other. Empty: any number.
+        device: What tells this device from others, kept from one start of the program to the next if there is a tag;
+            ``None``: a new one.
+        reconnect: Do not push another device with the same tag out: fail instead (4111).
+        token: ``Client.token`` of an earlier session of this device. One that is too old does no harm.
+        unread_since: ``Client.unread_since`` of an earlier session: be told of later unread messages only.
+        events_max: Events kept until they are read. When there are so many, the socket is not read any more, except
+            while a request waits for its reply. 0 throws all events away, for a client that only sends.
+
+    Raises:
+        ValueError: ``address`` or ``events_max`` cannot be.
+        ConnectionLost: There is no server at ``address``, or it broke the connection.
+        Refused: The application is unknown (4100), the client id cannot be (4103), ...
+    """
+    if events_max < 0:
+        raise ValueError("events_max is negative")
+    opening = Opening(
+        app_id=app_id,
+        client_id=client_id,
+        tag=tag,
+        device=device if device is not None else uuid4().hex,
+        reconnect=reconnect,
+        token=token,
+        unread_since=unread_since,
+    )
+    session = Session(*_parsed(address), opening, timing, events_max)
+    # Shielded, or a block that is cancelled could not say goodbye.
+    scope = anyio.CancelScope(shield=True)
+    failure: Exception | None = None
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_run, session, scope)
+        try:
+            await session.opened()
+            yield Client(session)
+        except Exception as error:
+            failure = error  # raised below: from inside the task group it would come wrapped in an ExceptionGroup
+        finally:
+            await session.close()
+            scope.cancel()
+    if failure is not None:
+        raise failure
+
+
+class Client:
+    """One client id with an open session; made by ``connect``. Its calls may be made from several tasks at once.
+
+    A call that finds no connection waits for the next; a timeout around it bounds that.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    @property
+    def id(self) -> str:
+        """The client id."""
+        return self._session.client_id
+
+    @property
+    def token(self) -> str:
+        """The session token: for REST calls, and for ``connect`` later on."""
+        return self._session.token
+
+    @property
+    def unread_since(self) -> int:
+        """When the server last told of unread messages, milliseconds, or 0: for ``connect`` later on."""
+        return self._session.unread_since
+
+    def events(self) -> AsyncIterator[Event]:
+        """What the client is told, as it comes; ends when the client is closed, or after ``Ended``.
+
+        There is one queue: each event is handed out once, whoever iterates.
+        """
+        return self._session.inbox
+
+    async def create_conversation(
+        self,
+        members: Iterable[str],
+        *,
+        name: str | None = None,
+        attributes: Mapping[str, Any] | None = None,
+        columns: Mapping[str, Any] | None = None,
+        unique: bool = False,
+    ) -> Conversation:
+        """Create a conversation of ``members`` and this client.
+
+        Args:
+            attributes: What goes into the column ``attr``.
+            columns: Further columns.
+            unique: Return the conversation that has exactly these members, if there is one; it keeps its attributes.
+
+        Raises:
+            Refused: Too many members (4304), ...
+            ConnectionLost: It may or may not have been created; not if ``unique``, which is asked for again.
+        """
+        conv = pb.ConvCommand(m=sorted({self.id, *members}), unique=unique)
+        written = {**(columns or {})}
+        if name is not None:
+            written["name"] = name
+        if attributes is not None:
+            written["attr"] = attributes
+        if written:
+            conv.attr.data = msgspec.json.encode(written).decode()
+        reply = await ask(self._session, pb.start, pb.started, conv, repeatable=unique)
+        return Conversation(self._session, reply.cid)
+
+    def conversation(self, conversation_id: str) -> Conversation:
+        """The conversation with that id, without asking the server whether there is one."""
+        return Conversation(self._session, conversation_id)
+
+    async def get_conversation(self, conversation_id: str) -> Conversation:
+        """The conversation with that id, and its ``info``.
+
+        Raises:
+            LookupError: There is none.
+        """
+        conversation = Conversation(self._session, conversation_id)
+        await conversation.fetch()
+        return conversation
+
+    async def query(
+        self,
+        where: Mapping[str, Any] | None = None,
+        *,
+        sort: Iterable[str] = (),
+        skip: int = 0,
+        limit: int | None = None,
+        compact: bool = False,
+        with_last_message: bool = False,
+    ) -> list[Conversation]:
+        """Find conversations.
+
+        Args:
+            where: Condition in the query language: ``{"attr.type": "private", "m": {"$all": ["tom"]}}``. ``None`` or
+                empty: those that this client is in. Anything else also finds conversations that it is not in.
+            sort: Columns, ``-`` before one for descending: ``["-lm", "name"]``.
+            limit: ``None``: 10. At most 1000.
+            compact: Without members.
+            with_last_message: With each conversation's last message.
+
+        Raises:
+            Refused: The query is malformed or asks too much (4310), ...
+        """
+        infos = await find(
+            self._session,
+            where,
+            sort=sort,
+            skip=skip,
+            limit=limit,
+            compact=compact,
+            with_last_message=with_last_message,
+        )
+        return [Conversation(self._session, info.id, info) for info in infos]
+
+    async def memberships(self, conversation_ids: Iterable[str]) -> dict[str, bool]:
+        """Whether this client is a member of each of these conversations."""
+        conv = pb.ConvCommand(cids=list(conversation_ids))
+        reply = await ask(self._session, pb.is_member, pb.result, conv, repeatable=True)
+        return decoding.memberships(reply.results.data)
+
+    async def online(self, client_ids: Iterable[str]) -> set[str]:
+        """Those of these clients who have a session open now."""
+        wanted: Sequence[str] = list(dict.fromkeys(client_ids))
+        found: set[str] = set()
+        for start in range(0, len(wanted), ONLINE_QUERY_MAX):
+            asked = pb.SessionCommand(sessionPeerIds=wanted[start : start + ONLINE_QUERY_MAX])
+            command = pb.GenericCommand(cmd=pb.session, op=pb.query, sessionMessage=asked)
+            reply = await self._session.call(command, (pb.session, pb.query_result), repeatable=True)
+            found.update(reply.sessionMessage.onlineSessionPeerIds)
+        return found
+
+    async def refresh_token(self) -> str:
+        """Ask for a new session token and return it; the old one may have expired."""
+        held = pb.SessionCommand(st=self.token)
+        command = pb.GenericCommand(cmd=pb.session, op=pb.refresh, sessionMessage=held)
+        reply = await self._session.call(command, (pb.session, pb.refreshed), repeatable=True)
+        self._session.token = reply.sessionMessage.st
+        return self.token
+
+    async def close(self) -> None:
+        """End the session on purpose; the end of the ``async with`` block does the same."""
+        await self._session.close()
+
+
+_ADDRESS = re.compile(r"(?:\[(?P<ipv6>[^\[\]]+)\]|(?P<host>[^:\[\]\s]+)):(?P<port>\d{1,5})")
+
+
+async def _run(session: Session, scope: anyio.CancelScope) -> None:
+    with scope:
+        await session.run()
+
+
+def _parsed(address: str) -> tuple[str, int]:
+    found = _ADDRESS.fullmatch(address)
+    if found is None or not 0 < int(found["port"]) < 65536:
+        raise ValueError(f"{address!r} is not HOST:PORT")
+    return found["ipv6"] or found["host"], int(found["port"])

@@ -1,0 +1,121 @@
+"""What a client is told without having asked.
+
+Events of conversations reach every device of everyone concerned, whoever caused them: who adds a member hears of it
+too.
+"""
+
+from typing import Any
+
+from msgspec import Struct
+
+from fastim.client.values import Message
+from fastim.core.units import Millis
+
+
+class Event(Struct, frozen=True):
+    """What all events have in common: nothing but being one."""
+
+
+class MessageReceived(Event, frozen=True):
+    """A message by somebody else, or by another device of this client."""
+
+    message: Message
+
+
+class Joined(Event, frozen=True):
+    """This client is a member now; ``by`` may be itself."""
+
+    conversation_id: str
+    by: str
+    at: Millis
+
+
+class Left(Event, frozen=True):
+    """This client is a member no longer; ``by`` may be itself."""
+
+    conversation_id: str
+    by: str
+    at: Millis
+
+
+class MembersJoined(Event, frozen=True):
+    """To all members, the new ones included: ``members`` are new."""
+
+    conversation_id: str
+    members: tuple[str, ...]
+    by: str
+    at: Millis
+
+
+class MembersLeft(Event, frozen=True):
+    """To those who remain: ``members`` have gone."""
+
+    conversation_id: str
+    members: tuple[str, ...]
+    by: str
+    at: Millis
+
+
+class ConversationUpdated(Event, frozen=True):
+    """Attributes changed.
+
+    Attributes:
+        asked: The update as it was asked for; keys may be dotted, values may be operations.
+        modified: What came of it, nested; deleted keys are missing.
+    """
+
+    conversation_id: str
+    asked: dict[str, Any]
+    modified: dict[str, Any]
+    by: str
+    at: Millis
+
+
+class UnreadChanged(Event, frozen=True):
+    """How many messages of a conversation this client has not marked as read.
+
+    Comes after each opening, for conversations with something unread, and when the client, on whichever device, has
+    marked something as read. While online no such event goes with a message: whoever wants a live count adds one for
+    each ``MessageReceived`` by somebody else.
+
+    Attributes:
+        count: Capped by the server, usually at 100.
+        mentioned: Whether one of them mentions this client.
+        last_message: The conversation's last, or ``None``.
+    """
+
+    conversation_id: str
+    count: int
+    mentioned: bool
+    last_message: Message | None
+
+
+class Receipt(Event, frozen=True):
+    """A message of this client's that asked for receipts was delivered to ``by``, or ``read``."""
+
+    conversation_id: str
+    message_id: str
+    by: str
+    at: Millis
+    read: bool
+
+
+class Disconnected(Event, frozen=True):
+    """The connection is lost and the client tries to come back."""
+
+    why: str
+
+
+class Reconnected(Event, frozen=True):
+    """The session is open again.
+
+    Messages that came meanwhile are not sent again: ``UnreadChanged`` names the conversations, their history has them.
+    """
+
+
+class Ended(Event, frozen=True):
+    """The last event of a client whose session the server has ended for good; see ``SessionEnded``."""
+
+    code: int
+    reason: str
+    detail: str

@@ -1,0 +1,28 @@
+"""Real server processes: one that all tests of a run share, and one for a test that stops or kills it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.server_process import ServerProcess
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server for tests that leave it running; whoever uses it brings client ids of its own."""
+    yield from _running(tmp_path_factory.mktemp("server"))
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[ServerProcess]:
+    """A server for this test alone."""
+    yield from _running(tmp_path)
+
+
+def _running(data: Path) -> Iterator[ServerProcess]:
+    with ServerProcess(data) as process:
+        yield process
+        # Whatever clients do, and however often it was killed: nothing of that is a fault of the server's.
+        assert '"level": "error"' not in process.log, process.log
+        assert "Traceback" not in process.log, process.log
