@@ -8,7 +8,7 @@ Every write is one transaction: all of it is on disk or none. A write that fails
 awaitable and has changed nothing.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -47,7 +47,7 @@ class ApplicationStore(Protocol):
         """The conversation, or ``None`` when there is none or the id has not the shape of one."""
         ...
 
-    def scan_conversations(self) -> AsyncIterator[Conversation]:
+    def scan_conversations(self) -> AsyncGenerator[Conversation, None]:
         """Every conversation, newest id first. A long scan lets others run and may see changes made meanwhile."""
         ...
 

@@ -1,6 +1,7 @@
 """Conversations: start, find, change their attributes, mute, count."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
 import msgspec
@@ -48,11 +49,12 @@ async def query_conversations(io: Io, session: Session, command: QueryConversati
     where = compile_where(command.where)
     matching: list[dict[str, Any]] = []
     if limit:
-        async for conversation in _candidates(io, session, command, where):
-            head = await io.store.find_head(conversation.id)
-            candidate = record(conversation, head, session.client_id)
-            if where.matches(candidate):
-                matching.append(candidate)
+        async with aclosing(_candidates(io, session, command, where)) as candidates:
+            async for conversation in candidates:
+                head = await io.store.find_head(conversation.id)
+                candidate = record(conversation, head, session.client_id)
+                if where.matches(candidate):
+                    matching.append(candidate)
     page = sort_records(matching, command.sort)[command.skip : command.skip + min(limit, QUERY_LIMIT_MAX)]
     if command.with_last_message:
         page = [await _refreshed(io, found) for found in page]
@@ -112,7 +114,7 @@ async def check_membership(io: Io, session: Session, command: CheckMembership) -
 
 async def _candidates(
     io: Io, session: Session, command: QueryConversations, where: Where
-) -> AsyncIterator[Conversation]:
+) -> AsyncGenerator[Conversation, None]:
     """What the condition could fit, by the narrowest way there is; the condition itself is still to be checked."""
     ids = command.temporary_ids or where.ids()
     if ids is None and (where.is_empty or where.members()):
@@ -124,11 +126,12 @@ async def _candidates(
                 yield conversation
         return
     seen = 0
-    async for conversation in io.store.scan_conversations():
-        seen += 1
-        if seen > io.policy.query_scan:
-            raise QueryFailed("the query looks at too much: narrow it by objectId or by m")
-        yield conversation
+    async with aclosing(io.store.scan_conversations()) as scan:
+        async for conversation in scan:
+            seen += 1
+            if seen > io.policy.query_scan:
+                raise QueryFailed("the query looks at too much: narrow it by objectId or by m")
+            yield conversation
 
 
 async def _refreshed(io: Io, found: dict[str, Any]) -> dict[str, Any]:

@@ -23,11 +23,11 @@ class Opening(Struct, frozen=True):
 
     Attributes:
         number: The session's number to be.
-        client_id: Empty: one is to be made up.
+        client_id: ``None``: one is to be made up.
     """
 
     number: int
-    client_id: str
+    client_id: str | None
     offline_mode: OfflineMode
     command: OpenSession
 
@@ -37,7 +37,9 @@ async def open_session(io: Io, opening: Opening) -> tuple[Session, Opened]:
 
     One client's openings take turns, so of two with one tag exactly one stays.
     """
-    client_id = opening.client_id or io.entropy(GENERATED_ID_ENTROPY_BYTES).hex()
+    client_id = opening.client_id
+    if client_id is None:
+        client_id = io.entropy(GENERATED_ID_ENTROPY_BYTES).hex()
     if not is_client_id(client_id):
         raise InvalidLogin
     async with io.lanes.hold(f"client {client_id}"):
@@ -95,7 +97,7 @@ async def report_device(io: Io, session: Session, command: ReportDevice) -> Devi
 
 async def _grant(io: Io, client_id: str, command: OpenSession, now: Millis) -> Grant:
     """What the session is opened with: what the command says, and for the rest what its token stands for."""
-    known = Grant("", "", CONFIG_UNSAID, now)
+    known = Grant("", "", int(CONFIG_UNSAID), now)
     if command.token:
         found = await io.store.find_grant(client_id, command.token)
         if found is None or found.expires_at <= now:

@@ -35,9 +35,7 @@ def backup(path: Path | str, target: Path | str) -> int:
             f"the backup to {target} failed ({error}): free some space, or name another place"
         ) from error
     except OSError as error:
-        raise SettingsError(
-            f"the backup to {target} failed ({error.strerror}): name a place that can be written"
-        ) from error
+        raise SettingsError(f"the backup to {target} failed ({error.strerror}): name another place") from error
     finally:
         environment.close()
 

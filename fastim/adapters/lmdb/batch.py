@@ -27,7 +27,6 @@ class Batch:
     """What the writes of one transaction share. One per writer, reused for every transaction, used by its thread only.
 
     Attributes:
-        attempts: Grows with every transaction that was given up: what was learnt from an uncommitted one is void then.
         conversations: Those stored in this transaction, for the cache of whoever reads.
     """
 
@@ -35,7 +34,6 @@ class Batch:
     tables: Tables
 
     def __init__(self) -> None:
-        self.attempts = 0
         self.heads: _WrittenOnce[Head] = _WrittenOnce(decode_head)
         self.memberships: _WrittenOnce[Membership] = _WrittenOnce(decode_membership)
         self.conversations: dict[tuple[AppNumber, str], Conversation] = {}
@@ -61,7 +59,6 @@ class Batch:
 
     def give_up(self) -> None:
         """Forget the transaction, begun or not, and everything that was learnt in it."""
-        self.attempts += 1
         self.heads.forget()
         self.memberships.forget()
         self.conversations = {}

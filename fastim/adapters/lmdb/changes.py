@@ -17,7 +17,6 @@ from fastim.adapters.lmdb.keys import (
     application_key,
     client_key,
     moment_key,
-    token_hash,
     unique_table_key,
 )
 from fastim.adapters.lmdb.places import count_before, count_until, records
@@ -55,16 +54,21 @@ class Unfinished(Enum):
 UNFINISHED: Final = Unfinished.UNFINISHED
 
 
-def append(scope: bytes, draft: Draft, now: Millis, batch: Batch) -> Appended:
-    """Give ``draft`` the next place in the conversation with the key ``scope``."""
+def append(
+    scope: bytes, token: bytes | None, sender: bytes | None, draft: Draft, now: Millis, batch: Batch
+) -> Appended:
+    """Give ``draft`` the next place in the conversation with the key ``scope``.
+
+    Args:
+        token: The key of its token, or ``None`` when it has none.
+        sender: The key that the sender's membership has if there is one; ``None`` when no client can be named so.
+    """
     head = batch.heads.get(scope)
     if head is None:
         raise ConversationNotFound
-    application = scope[:_APPLICATION_BYTES]
     timestamp = next_timestamp(head.timestamp, now)
     sequence = head.sequence + 1
-    if draft.token:
-        token = scope + token_hash(draft.sender, draft.token)
+    if token is not None:
         first = batch.transaction.get(token, db=batch.tables.tokens)
         if first is not None:
             earlier = batch.find_message(scope, first)
@@ -76,17 +80,14 @@ def append(scope: bytes, draft: Draft, now: Millis, batch: Batch) -> Appended:
     batch.put_message(scope, message)
     batch.heads.set(scope, advance(head, message))
     memberships = batch.memberships
-    conversation = scope[_APPLICATION_BYTES:]
-    sender = client_key(draft.sender)
     if sender is not None:
-        key = application + sender + conversation
-        membership = memberships.get(key)
+        membership = memberships.get(sender)
         if membership is not None:
-            memberships.set(key, replace(membership, sent=membership.sent + 1))
+            memberships.set(sender, replace(membership, sent=membership.sent + 1))
     for client_id in draft.mentions:
         mentioned = client_key(client_id)
         if mentioned is not None and client_id != draft.sender:
-            key = application + mentioned + conversation
+            key = scope[:_APPLICATION_BYTES] + mentioned + scope[_APPLICATION_BYTES:]
             membership = memberships.get(key)
             if membership is not None:
                 memberships.set(key, replace(membership, mentioned=sequence))
@@ -161,7 +162,7 @@ class MarkRead:
         self._client_id: Final = client_id
         self._upto: Final = upto
         self._now: Final = now
-        self._basis: tuple[int, Millis, int] | None = None
+        self._started = False
         self._target = 0
         self._sent_at_target = 0
         self._sign = 1
@@ -172,10 +173,10 @@ class MarkRead:
         membership = batch.memberships.get(self._membership_key)
         if membership is None:
             return None
-        basis = (batch.attempts, membership.joined_at, membership.read)
-        if basis != self._basis:
+        if not self._started:
             self._start(batch, membership)
-            self._basis = basis
+            self._started = True
+        # What was counted stays right whatever comes between: messages do not change, a later membership is past them.
         if self._target <= membership.read:
             return membership
         self._count(batch)

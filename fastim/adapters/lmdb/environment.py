@@ -56,7 +56,7 @@ class Reading:
 
     __slots__ = ("_environment", "_transaction")
 
-    def __init__(self, environment: "Environment") -> None:
+    def __init__(self, environment: Environment) -> None:
         self._environment = environment
 
     def __enter__(self) -> lmdb.Transaction[bytes]:
@@ -165,6 +165,11 @@ class Environment:
                 self.tables = open_tables(self.lmdb)
             except OSError as error:
                 raise lmdb.DiskError(str(error)) from error
+
+    def forget_dead_readers(self) -> None:
+        """Let pages be reused that a reader holds whose process was killed."""
+        with self.gate:
+            self.lmdb.reader_check()
 
     def close(self) -> None:
         with self.gate:

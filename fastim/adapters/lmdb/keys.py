@@ -23,7 +23,7 @@ is found by bisection (20 probes in a million), and an append is spared the seco
 """
 
 import hashlib
-from functools import cache
+from functools import cache, lru_cache
 
 from fastim.core.conversation import Kind
 from fastim.core.ids import CLIENT_ID_MAX_CHARACTERS, TEMPORARY_PREFIX, AppNumber, is_conversation_id
@@ -50,8 +50,17 @@ def after_application(number: AppNumber) -> bytes:
 
 def conversation_key(conversation_id: str) -> bytes | None:
     """The conversation's 13 bytes, or ``None`` when the id has not the shape of one."""
-    if not is_conversation_id(conversation_id):
+    try:
+        return _pack(conversation_id)
+    except ValueError:
         return None
+
+
+@lru_cache(1 << 14)
+def _pack(conversation_id: str) -> bytes:
+    # Raises instead of returning None so that only real ids, which are short, are remembered.
+    if not is_conversation_id(conversation_id):
+        raise ValueError
     if conversation_id.startswith(TEMPORARY_PREFIX):
         return bytes.fromhex(conversation_id.removeprefix(TEMPORARY_PREFIX)) + _TEMPORARY
     return bytes.fromhex(conversation_id) + _NORMAL

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -27,6 +28,7 @@ from fastim.adapters.lmdb.keys import (
     conversation_key,
     grant_hash,
     sequence_key,
+    token_hash,
 )
 from fastim.adapters.lmdb.places import count_before, count_until, records
 from fastim.adapters.lmdb.records import (
@@ -69,7 +71,7 @@ class LmdbStore:
     """
 
     @classmethod
-    def open(cls, path: Path | str, *, map_bytes: int = MAP_BYTES, tokens_kept: Millis = TOKENS_KEPT) -> "LmdbStore":
+    def open(cls, path: Path | str, *, map_bytes: int = MAP_BYTES, tokens_kept: Millis = TOKENS_KEPT) -> LmdbStore:
         """Open the store in a data directory, made when it is missing. Within a running event loop.
 
         Args:
@@ -114,7 +116,7 @@ class LmdbStore:
     ) -> Awaitable[Application]:
         return self.submit(partial(changes.save_application, application_id, key, master_key, hook_key, settings))
 
-    def of(self, application: Application) -> "LmdbApplicationStore":
+    def of(self, application: Application) -> LmdbApplicationStore:
         part = self._applications.get(application.number)
         if part is None:
             part = LmdbApplicationStore(self, self._environment, self._cache, application.number)
@@ -122,6 +124,9 @@ class LmdbStore:
         return part
 
     def sweep(self, now: Millis) -> Awaitable[int]:
+        if not self._closing:
+            with suppress(lmdb.Error):  # nothing hangs on it, and the next sweep tries again
+                self._environment.forget_dead_readers()
         return self.submit(partial(changes.sweep, now, self._tokens_kept))
 
     async def close(self) -> None:
@@ -153,7 +158,7 @@ class LmdbApplicationStore:
     """The ``ApplicationStore`` port on LMDB."""
 
     def __init__(
-        self, store: LmdbStore, environment: Environment, cache: "_ConversationCache", number: AppNumber
+        self, store: LmdbStore, environment: Environment, cache: _ConversationCache, number: AppNumber
     ) -> None:
         self._store: Final = store
         self._environment: Final = environment
@@ -176,7 +181,7 @@ class LmdbApplicationStore:
         self._cache.put((self._number, conversation_id), conversation)
         return conversation
 
-    async def scan_conversations(self) -> AsyncIterator[Conversation]:
+    async def scan_conversations(self) -> AsyncGenerator[Conversation, None]:
         end = after_application(self._number)
         while True:
             with self._environment.reading() as transaction:
@@ -236,7 +241,11 @@ class LmdbApplicationStore:
         scope = self._scope(conversation_id)
         if scope is None:
             return self._store.refuse(ConversationNotFound())
-        return self._store.submit(partial(changes.append, scope, draft, now))
+        # What can be worked out here is: this thread has time while the writer's waits for the disk.
+        token = scope + token_hash(draft.sender, draft.token) if draft.token else None
+        client = client_key(draft.sender)
+        sender = None if client is None else self._key + client + scope[len(self._key) :]
+        return self._store.submit(partial(changes.append, scope, token, sender, draft, now))
 
     async def find_message(self, conversation_id: str, position: Position) -> Message | None:
         scope = self._scope(conversation_id)

@@ -8,12 +8,13 @@ import asyncio
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from time import perf_counter
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, TypeVar
 
 import lmdb
 import structlog
+from msgspec import Struct
 
 from fastim.adapters.lmdb.batch import Batch
 from fastim.adapters.lmdb.changes import UNFINISHED, Unfinished
@@ -24,6 +25,7 @@ from fastim.core.errors import FastimError, Unavailable
 from fastim.core.ids import AppNumber
 
 _BATCH_MAX = 1_000
+_ORPHAN_CHECK_SECONDS = 1.0
 
 log = structlog.get_logger()
 
@@ -31,19 +33,19 @@ R = TypeVar("R")
 Changed = dict[tuple[AppNumber, str], Conversation]
 
 
-class Write(NamedTuple):
+class Write(Struct, frozen=True, eq=False):
     """A change and who waits for it."""
 
     future: asyncio.Future[Any]
     change: Callable[[Batch], Any]
 
 
-class Outcome(NamedTuple):
+class Outcome(Struct, frozen=True, eq=False):
     """What became of a write: its result, or the error that it ends with."""
 
     write: Write
     result: Any
-    error: Exception | None
+    error: Exception | None = None
 
 
 class Writer:
@@ -70,8 +72,9 @@ class Writer:
         self._queue: SimpleQueue[Write | None] = SimpleQueue()
         self._batch = Batch()
         self._failing = False
+        self._cramped = False
         self._stopping = False
-        self._measure_map()
+        self._make_room()
         self._thread: Final = threading.Thread(target=self._run, name="fastim-store")
         self._thread.start()
 
@@ -96,8 +99,14 @@ class Writer:
         unfinished: list[Write] = []
         while not self._stopping or unfinished:
             writes = self._take(unfinished)
-            if writes:
-                unfinished = self._settle(writes)
+            unfinished = []
+            try:
+                if writes:
+                    unfinished = self._settle(writes)
+            except Exception as error:  # a bug: whoever waits has to hear of it, and the thread has to live
+                log.exception("the store's writer failed")
+                self._abandon()
+                self._call_in_loop(self._resolve, [Outcome(write, None, error) for write in writes], {})
         self._call_in_loop(self._finished)
 
     def _take(self, unfinished: list[Write]) -> list[Write]:
@@ -105,7 +114,12 @@ class Writer:
         writes = unfinished
         room = self._queue.qsize() if writes or self._stopping else max(self._queue.qsize(), 1)
         for _ in range(min(room, _BATCH_MAX)):
-            write = self._queue.get()
+            try:
+                write = self._queue.get(timeout=_ORPHAN_CHECK_SECONDS)
+            except Empty:  # nobody closes a store whose process is ending: end with it instead of keeping it alive
+                if not threading.main_thread().is_alive():
+                    self._stopping = True
+                break
             if write is None:
                 self._stopping = True
             else:
@@ -119,11 +133,6 @@ class Writer:
             outcomes = self._commit(writes)
         except lmdb.Error as error:
             self._fail(writes, error)
-            return []
-        except Exception as error:  # a bug: whoever waits has to hear of it, and the thread has to live
-            self._abandon()
-            log.exception("the store's writer failed")
-            self._call_in_loop(self._resolve, [Outcome(write, None, error) for write in writes], {})
             return []
         self._statistics.count_commit(len(outcomes), perf_counter() - started)
         changed, self._batch.conversations = self._batch.conversations, {}
@@ -160,7 +169,7 @@ class Writer:
         if write in broken:
             return Outcome(write, None, broken[write])
         try:
-            return Outcome(write, write.change(self._batch), None)
+            return Outcome(write, write.change(self._batch))
         except FastimError as refusal:
             return Outcome(write, None, refusal)
         except lmdb.BadValsizeError as error:
@@ -196,8 +205,11 @@ class Writer:
             self._measure_map()
             if self._statistics.used_bytes > self._statistics.map_bytes // 4 * 3:
                 self._grow()
+            self._cramped = False
         except lmdb.Error as error:
-            log.warning("the store's map cannot grow", reason=str(error))
+            if not self._cramped:
+                self._cramped = True
+                log.warning("the store's map cannot grow", reason=str(error))
 
     def _grow(self) -> None:
         self._environment.grow()
@@ -209,13 +221,14 @@ class Writer:
 
     def _resolve(self, outcomes: Sequence[Outcome], changed: Changed) -> None:
         self._publish(changed)
-        for (future, _), result, error in outcomes:
+        for outcome in outcomes:
+            future = outcome.write.future
             if future.done():  # whoever waited for it was cancelled
                 continue
-            if error is None:
-                future.set_result(result)
+            if outcome.error is None:
+                future.set_result(outcome.result)
             else:
-                future.set_exception(error)
+                future.set_exception(outcome.error)
 
     def _call_in_loop(self, callback: Callable[..., None], *arguments: object) -> None:
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more

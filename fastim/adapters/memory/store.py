@@ -4,7 +4,7 @@ A write is done by the time its call returns; awaiting it gives the result at on
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Iterator, Mapping
 from hashlib import sha256
 from os import urandom
 from typing import Any, Final, Generic, TypeVar
@@ -118,7 +118,7 @@ class MemoryApplicationStore:
     async def find_conversation(self, conversation_id: str) -> Conversation | None:
         return self._conversations.get(conversation_id)
 
-    async def scan_conversations(self) -> AsyncIterator[Conversation]:
+    async def scan_conversations(self) -> AsyncGenerator[Conversation, None]:
         for conversation_id in sorted(self._conversations, key=_age, reverse=True):
             yield self._conversations[conversation_id]
 

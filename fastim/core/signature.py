@@ -1,0 +1,72 @@
+"""Signatures: an application's own server vouches for a client with the master key.
+
+What is signed, and how leniently it is compared, is what SDKs and the documented samples do. Source: wire protocol,
+signatures.
+"""
+
+import hmac
+from collections.abc import Iterable, Sequence
+
+from fastim.core.commands import Signature
+from fastim.core.units import Millis
+
+VALID = Millis(6 * 3_600_000)
+"""How long a signature can be used. Source: guide, senior."""
+AHEAD = Millis(600_000)
+"""How far ahead of ours the signer's clock may be."""
+NONCE_MAX_CHARACTERS = 256
+_SECONDS_BELOW = 100_000_000_000
+"""A timestamp below this is in seconds: in milliseconds it would lie before 1974."""
+
+
+def login_texts(application_id: str, client_id: str, signature: Signature) -> list[str]:
+    """What may be signed to open or refresh a session."""
+    return [f"{application_id}:{client_id}::{signature.timestamp}:{signature.nonce}"]
+
+
+def start_texts(application_id: str, client_id: str, members: Iterable[str], signature: Signature) -> list[str]:
+    """What may be signed to start a conversation: samples differ on whether its creator is among the members."""
+    given = sorted(set(members))
+    ending = f"{signature.timestamp}:{signature.nonce}"
+    lists = ([*given], sorted({*given, client_id}), [one for one in given if one != client_id])
+    return [f"{application_id}:{client_id}:{':'.join(one)}:{ending}" for one in lists]
+
+
+def member_texts(
+    application_id: str,
+    client_id: str,
+    conversation_id: str,
+    members: Iterable[str],
+    action: str,
+    signature: Signature,
+) -> list[str]:
+    """What may be signed to change members; ``action`` is ``invite`` or ``kick``."""
+    given = ":".join(sorted(set(members)))
+    ending = f"{signature.timestamp}:{signature.nonce}:{action}"
+    return [f"{application_id}:{client_id}:{conversation_id}:{given}:{ending}"]
+
+
+def vouches(
+    signature: Signature, texts: Sequence[str], master_key: str, now: Millis, void_before: Millis = Millis(0)
+) -> bool:
+    """Whether ``signature`` is one of ``texts`` signed with ``master_key``, and counts now.
+
+    Letter case of the digest does not matter. The timestamp may be in milliseconds or seconds.
+
+    Args:
+        void_before: Signatures made up to this moment no longer count, ``0`` for none: the client was kicked then.
+    """
+    made_at = signature.timestamp if signature.timestamp >= _SECONDS_BELOW else signature.timestamp * 1000
+    if not now - VALID <= made_at <= now + AHEAD or made_at <= void_before:
+        return False
+    if not 0 < len(signature.nonce) <= NONCE_MAX_CHARACTERS:
+        return False
+    given = signature.digest.lower().encode(errors="replace")
+    key = master_key.encode()
+    matches = [hmac.compare_digest(hmac.digest(key, text.encode(), "sha1").hex().encode(), given) for text in texts]
+    return any(matches)
+
+
+def used_until(signature: Signature, now: Millis) -> tuple[str, Millis]:
+    """The name under which a signature's use is remembered, and until when it has to be."""
+    return signature.digest.lower(), Millis(now + VALID + AHEAD)

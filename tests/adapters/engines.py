@@ -1,0 +1,77 @@
+"""The stores under test, and the values that the tests put into them."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from fastim.adapters.lmdb import LmdbStore
+from fastim.adapters.memory import MemoryStore
+from fastim.core.conversation import Conversation, Kind
+from fastim.core.message import Draft
+from fastim.core.units import Millis
+from fastim.ports.store import ApplicationStore, Store
+
+T0 = Millis(1_763_800_000_000)
+DAY = 24 * 3_600_000
+WEEK = 7 * DAY
+CONVERSATION = "69216a40" + "c0" * 8
+OTHER = "69216a41" + "c0" * 8
+
+Backend = tuple[str, dict[str, Any]]
+
+
+class Engine(NamedTuple):
+    """A store and the event loop it is tested on."""
+
+    name: str
+    backend: Backend
+    open: Callable[[Path], Store]
+
+
+ENGINES = [
+    Engine("memory", ("trio", {}), lambda path: MemoryStore()),
+    Engine("lmdb", ("asyncio", {"use_uvloop": True}), LmdbStore.open),
+]
+
+
+@asynccontextmanager
+async def opened(path: Path, **options: Any) -> AsyncIterator[tuple[LmdbStore, ApplicationStore]]:
+    """A store in LMDB and an application in it, closed at the end."""
+    store = LmdbStore.open(path, **options)
+    try:
+        yield store, await application(store)
+    finally:
+        await store.close()
+
+
+async def application(store: Store, name: str = "app-1") -> ApplicationStore:
+    return store.of(await store.save_application(name, "key", "master", "hook"))
+
+
+def conversation(conversation_id: str = CONVERSATION, *members: str, **fields: Any) -> Conversation:
+    return Conversation(conversation_id, fields.pop("kind", Kind.NORMAL), "ann", T0, T0, members=members, **fields)
+
+
+def draft(sender: str = "ann", body: bytes = b"hello", **fields: Any) -> Draft:
+    return Draft(sender, body, **fields)
+
+
+async def fill(part: ApplicationStore, senders: str, conversation_id: str = CONVERSATION) -> None:
+    """One message for each letter of ``senders``, a millisecond apart from ``T0`` on; the letter sends it."""
+    writes = [
+        part.append(conversation_id, draft(sender, str(number).encode()), Millis(T0 + number))
+        for number, sender in enumerate(senders)
+    ]
+    await settle(*writes)
+
+
+async def settle(*writes: Awaitable[Any]) -> list[Any]:
+    """What the writes ended with, in their order: a result or an error."""
+    ends: list[Any] = []
+    for write in writes:
+        try:
+            ends.append(await write)
+        except Exception as error:
+            ends.append(error)
+    return ends

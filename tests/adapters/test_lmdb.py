@@ -1,0 +1,368 @@
+# ruff: noqa: ASYNC240 - nobody else runs on a test's loop
+
+import asyncio
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lmdb
+import pytest
+
+from fastim.adapters.lmdb import LmdbStore
+from fastim.adapters.lmdb.records import FORMAT, encode_packed
+from fastim.adapters.lmdb.verify import verify
+from fastim.core.errors import SettingsError
+from fastim.core.message import Span
+from fastim.core.session import Grant
+from fastim.core.units import Millis
+from fastim.ports.store import ApplicationStore
+from tests.adapters.engines import CONVERSATION, OTHER, T0, application, conversation, draft, fill, opened, settle
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, Any]]:
+    return "asyncio", {"use_uvloop": True}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+def edit(path: Path, table: str, change: Callable[[lmdb.Transaction, lmdb._Database], object]) -> None:
+    """Change a closed store behind its back."""
+    with lmdb.open(str(path), max_dbs=20) as environment:
+        handle = environment.open_db(table.encode())
+        with environment.begin(write=True) as transaction:
+            change(transaction, handle)
+
+
+@contextmanager
+def unprivileged() -> Iterator[None]:
+    """As somebody whom permissions bind, also when the tests run as root."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+async def refused(path: Path) -> str:
+    """What the start says of the directory: one line that names it."""
+    with pytest.raises(SettingsError) as raised:
+        LmdbStore.open(path)
+    text = str(raised.value)
+    assert str(path) in text
+    assert "\n" not in text
+    return text
+
+
+class TestReopening:
+    async def test_everything_acked_is_there_again(self, path: Path) -> None:
+        async with opened(path) as (store, part):
+            made = await part.create_conversation(conversation(CONVERSATION, "a", "b", unique_key="k"))
+            await fill(part, "aab")
+            await part.append(CONVERSATION, draft("a", mentions=("b",), mention_all=True), T0)
+            await part.mark_read(CONVERSATION, "a", None, T0)
+            await part.save_grant("a", "t", Grant("tag", "device", 3, T0))
+            applications = await store.applications()
+            before = await everything(part)
+        async with opened(path) as (store, part):
+            assert await store.applications() == applications
+            assert await part.find_conversation(CONVERSATION) == made
+            assert await everything(part) == before
+
+    async def test_a_resend_after_a_restart_is_the_same_message(self, path: Path) -> None:
+        async with opened(path) as (_, part):
+            await part.create_conversation(conversation())
+            first = await part.append(CONVERSATION, draft(token="t"), T0)
+        async with opened(path) as (_, part):
+            again = await part.append(CONVERSATION, draft(token="t"), Millis(T0 + 100))
+            assert (again.message, again.fresh) == (first.message, False)
+            other = await part.append(CONVERSATION, draft(token="u"), Millis(0))
+            assert (other.message.sequence, other.message.timestamp) == (2, T0 + 1)
+
+    async def test_what_was_queued_at_the_close_is_there(self, path: Path) -> None:
+        store = LmdbStore.open(path)
+        part = await application(store)
+        await part.create_conversation(conversation())
+        writes = [part.append(CONVERSATION, draft(), T0) for _ in range(2_500)]
+        await store.close()
+        assert all(write.done() for write in writes if isinstance(write, asyncio.Future))
+        async with opened(path) as (_, part):
+            assert (await part.find_head(CONVERSATION)).sequence == 2_500
+            await settle(*writes)
+
+    async def test_another_time_to_keep_tokens_forgets_none_early(self, path: Path) -> None:
+        hour = 3_600_000
+        async with opened(path, tokens_kept=Millis(hour)) as (store, part):
+            await part.create_conversation(conversation())
+            await part.append(CONVERSATION, draft(token="t"), T0)
+        async with opened(path, tokens_kept=Millis(50 * hour)) as (store, part):
+            assert await store.sweep(Millis(T0 + 49 * hour)) == 0
+            assert not (await part.append(CONVERSATION, draft(token="t"), T0)).fresh
+        async with opened(path, tokens_kept=Millis(hour)) as (store, part):
+            assert await store.sweep(Millis(T0 + 3 * hour)) == 1
+            assert (await part.append(CONVERSATION, draft(token="t"), T0)).fresh
+
+    async def test_a_number_of_an_application_is_not_given_twice(self, path: Path) -> None:
+        async with opened(path) as (store, _):
+            first = await store.save_application("first", "k", "m", "h")
+        async with opened(path) as (store, _):
+            second = await store.save_application("second", "k", "m", "h")
+        assert second.number > first.number
+
+
+async def everything(part: ApplicationStore) -> list[object]:
+    return [
+        await part.history(CONVERSATION, Span(limit=1_000)),
+        await part.find_head(CONVERSATION),
+        await part.find_membership(CONVERSATION, "a"),
+        await part.joined_conversations("b"),
+        await part.find_grant("a", "t"),
+        await part.create_conversation(conversation(OTHER, unique_key="k")),
+    ]
+
+
+class TestWriting:
+    async def test_what_queues_together_is_committed_together(self, path: Path) -> None:
+        async with opened(path) as (store, part):
+            await part.create_conversation(conversation())
+            commits, records = store.statistics.commits, store.statistics.records
+            writes = [part.append(CONVERSATION, draft(), T0) for _ in range(3_000)]
+            assert store.statistics.queued > 0
+            await settle(*writes)
+            assert store.statistics.records == records + 3_000
+            assert store.statistics.commits - commits <= 10
+            assert sum(store.statistics.commit_seconds_counts) == store.statistics.commits
+            assert 0 < store.statistics.last_commit_seconds < store.statistics.commit_seconds
+            assert store.statistics.queued == store.statistics.failures == 0
+
+    async def test_a_write_nobody_waits_for_any_more_is_still_done(self, path: Path) -> None:
+        async with opened(path) as (_, part):
+            await part.create_conversation(conversation())
+
+            async def send(text: bytes) -> None:
+                await part.append(CONVERSATION, draft(body=text), T0)
+
+            tasks = [asyncio.create_task(send(b"%d" % number)) for number in range(10)]
+            await asyncio.sleep(0)
+            for task in tasks[::2]:
+                task.cancel()
+            ends = await asyncio.gather(*tasks, return_exceptions=True)
+            assert [isinstance(end, asyncio.CancelledError) for end in ends] == [True, False] * 5
+            bodies = [message.body for message in await part.history(CONVERSATION, Span())]
+            assert bodies == [b"%d" % number for number in range(10)]
+
+    async def test_a_write_that_breaks_half_way_is_undone_alone(self, path: Path) -> None:
+        async with opened(path) as (_, part):
+            await part.create_conversation(conversation(CONVERSATION, "ann"))
+            sound = [part.append(CONVERSATION, draft(body=b"1", token="s"), T0)]
+            broken = part.append(CONVERSATION, draft(body=b"no", token="t"), Millis(1 << 60))
+            sound += [part.append(CONVERSATION, draft(body=text, token="t"), T0) for text in (b"2", b"3")]
+            appended = [await write for write in sound]
+            with pytest.raises(OverflowError):
+                await broken
+            assert [one.fresh for one in appended] == [True, True, False]
+            found = await part.history(CONVERSATION, Span())
+            assert [(message.sequence, message.body) for message in found] == [(1, b"1"), (2, b"2")]
+        assert verify(path).problems == ()
+
+    async def test_what_is_acked_is_on_disk(self, path: Path) -> None:
+        """Another view of the same file sees it before the awaiter goes on."""
+        async with opened(path) as (_, part):
+            await part.create_conversation(conversation())
+            for number in range(5):
+                await part.append(CONVERSATION, draft(body=b"acked %d" % number), T0)
+                assert b"acked %d" % number in (path / "data.mdb").read_bytes()
+
+    async def test_only_a_hash_of_a_session_token_is_at_rest(self, path: Path) -> None:
+        token = "c0ffee-session-token"
+        async with opened(path) as (_, part):
+            await part.save_grant("ann", token, Grant("the tag", "", 0, T0))
+        raw = (path / "data.mdb").read_bytes()
+        assert b"the tag" in raw
+        assert hashlib.sha256(token.encode()).digest() in raw
+        assert token.encode() not in raw
+
+    async def test_nobody_else_may_read_the_files(self, path: Path) -> None:
+        async with opened(path):
+            assert path.stat().st_mode & 0o077 == 0
+            assert [one.stat().st_mode & 0o077 for one in path.iterdir()] == [0, 0, 0]
+
+
+class TestLongReads:
+    async def test_others_run_between_the_slices_of_a_history(self, path: Path) -> None:
+        async with opened(path) as (_, part):
+            await part.create_conversation(conversation())
+            await fill(part, "a" * 5_000)
+            assert await turns_during(part.history(CONVERSATION, Span(), lambda message: False)) == ([], 9)
+
+    async def test_others_run_between_the_slices_of_a_client_s_conversations(self, path: Path) -> None:
+        async with opened(path) as (_, part):
+            ids = [f"{number:024x}" for number in range(1_500)]
+            await settle(*[part.create_conversation(conversation(one, "ann")) for one in ids])
+            assert await turns_during(part.conversation_ids_of("ann")) == (ids, 2)
+            joined, turns = await turns_during(part.joined_conversations("ann"))
+            assert ([one.conversation_id for one in joined], turns) == (ids, 2)
+
+    async def test_others_run_during_a_scan(self, path: Path) -> None:
+        async with opened(path) as (_, part):
+            members = [f"member-{number}" for number in range(500)]
+            ids = [f"{number:024x}" for number in range(200)]
+            await settle(*[part.create_conversation(conversation(one, *members)) for one in ids])
+
+            async def scan() -> list[str]:
+                return [one.id async for one in part.scan_conversations()]
+
+            found, turns = await turns_during(scan())
+            assert found == ids[::-1]
+            assert turns >= 2
+
+
+async def turns_during(reading: Any) -> tuple[Any, int]:
+    """What the coroutine returns, and how often it let others run."""
+    task = asyncio.ensure_future(reading)
+    await asyncio.sleep(0)
+    turns = 0
+    while not task.done():
+        turns += 1
+        await asyncio.sleep(0)
+    return await task, turns
+
+
+class TestMap:
+    @pytest.mark.slow
+    async def test_it_grows_under_load(self, path: Path) -> None:
+        async with opened(path, map_bytes=1 << 17) as (store, part):
+            await part.create_conversation(conversation(CONVERSATION, "ann"))
+            found: list[int] = []
+            loaded = asyncio.Event()
+
+            async def read() -> None:
+                while not loaded.is_set():
+                    found.append(len(await part.history(CONVERSATION, Span(limit=50))))
+                    await asyncio.sleep(0)
+
+            reader = asyncio.create_task(read())
+            for _ in range(10):
+                writes = [part.append(CONVERSATION, draft(body=b"x" * 2_000), T0) for _ in range(300)]
+                assert all(one.fresh for one in await settle(*writes))
+            loaded.set()
+            await reader
+            statistics = store.statistics
+            assert statistics.growths >= 5
+            assert statistics.failures == 0
+            assert statistics.used_bytes <= statistics.map_bytes * 3 // 4
+            assert found[-1] == 50
+        assert verify(path).problems == ()
+        assert verify(path).counts["messages"] == 3_000
+
+    async def test_one_batch_may_be_larger_than_the_map(self, path: Path) -> None:
+        async with opened(path, map_bytes=1 << 17) as (store, part):
+            await part.create_conversation(conversation())
+            body = bytes(300_000)
+            ends = await settle(*[part.append(CONVERSATION, draft(body=body), T0) for _ in range(5)])
+            assert [one.message.sequence for one in ends] == [1, 2, 3, 4, 5]
+            assert store.statistics.growths >= 4
+
+    async def test_a_small_map_is_made_to_fit_what_is_there(self, path: Path) -> None:
+        async with opened(path) as (_, part):
+            await part.create_conversation(conversation())
+            await part.append(CONVERSATION, draft(body=bytes(3_000_000)), T0)
+        async with opened(path, map_bytes=1 << 17) as (_, part):
+            assert len((await part.history(CONVERSATION, Span()))[0].body) == 3_000_000
+            assert (await part.append(CONVERSATION, draft(), T0)).fresh
+
+
+class TestDirectory:
+    async def test_it_is_made_with_its_parents(self, tmp_path: Path) -> None:
+        async with opened(tmp_path / "a" / "b" / "c"):
+            pass
+        assert (tmp_path / "a" / "b" / "c" / "data.mdb").exists()
+
+    async def test_a_second_server_is_refused(self, path: Path) -> None:
+        async with opened(path) as (_, part):
+            assert f"process {os.getpid()}" in await refused(path)
+            await part.create_conversation(conversation())
+        async with opened(path) as (_, part):
+            assert await part.find_conversation(CONVERSATION) is not None
+
+    async def test_a_newer_format_is_refused_and_left_alone(self, path: Path) -> None:
+        async with opened(path):
+            pass
+        edit(path, "meta", lambda txn, meta: txn.put(b"format", encode_packed(FORMAT + 1), db=meta))
+        before = (path / "data.mdb").read_bytes()
+        text = await refused(path)
+        assert f"format {FORMAT + 1}" in text
+        assert "newer" in text
+        assert (path / "data.mdb").read_bytes() == before
+        with pytest.raises(SettingsError, match="newer"):
+            verify(path)
+
+    @pytest.mark.parametrize("stored", [b"", b"one", b"\xc0"])
+    async def test_a_format_that_says_nothing_is_refused(self, path: Path, stored: bytes) -> None:
+        async with opened(path):
+            pass
+        edit(path, "meta", lambda txn, meta: txn.put(b"format", stored, db=meta))
+        assert "not written by fastim" in await refused(path)
+
+    @pytest.mark.parametrize("content", [b"not LMDB" * 2_000, b"short"])
+    async def test_a_file_that_is_not_a_store_is_refused(self, path: Path, content: bytes) -> None:
+        path.mkdir()
+        (path / "data.mdb").write_bytes(content)
+        await refused(path)
+        assert (path / "data.mdb").read_bytes() == content
+
+    async def test_another_program_s_store_is_refused(self, path: Path) -> None:
+        path.mkdir()
+        edit(path, "somebody's", lambda txn, table: txn.put(b"key", b"value", db=table))
+        assert "not written by fastim" in await refused(path)
+
+    async def test_a_directory_with_other_things_is_refused_and_left_alone(self, path: Path) -> None:
+        path.mkdir()
+        (path / "thesis.txt").write_text("precious")
+        assert "thesis.txt" in await refused(path)
+        assert [one.name for one in path.iterdir()] == ["thesis.txt"]
+
+    async def test_an_interrupted_first_start_is_no_obstacle(self, path: Path) -> None:
+        path.mkdir()
+        for name in ("fastim.lock", "lock.mdb", "data.mdb", "fastim.toml", ".hidden"):
+            (path / name).touch()
+        (path / "lost+found").mkdir()
+        async with opened(path) as (_, part):
+            await part.create_conversation(conversation())
+
+    async def test_a_file_in_its_place_is_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "file").touch()
+        await refused(tmp_path / "file")
+        await refused(tmp_path / "file" / "below")
+
+    async def test_one_that_cannot_be_written_is_refused(self, tmp_path: Path) -> None:
+        async with opened(tmp_path / "data"):
+            pass
+        (tmp_path / "empty").mkdir()
+        for name in ("data", "empty"):
+            for one in (tmp_path / name).iterdir():
+                one.chmod(0o444)
+            (tmp_path / name).chmod(0o555)
+        with unprivileged():
+            await refused(tmp_path / "data")
+            await refused(tmp_path / "empty")
+            await refused(tmp_path / "empty" / "new")
+
+    async def test_a_refused_start_holds_nothing(self, path: Path) -> None:
+        path.mkdir()
+        (path / "data.mdb").write_bytes(b"not LMDB" * 2_000)
+        await refused(path)
+        (path / "data.mdb").unlink()
+        async with opened(path):
+            pass

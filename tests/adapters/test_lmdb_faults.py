@@ -1,0 +1,179 @@
+import fcntl
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fastim.adapters.lmdb.verify import verify
+from fastim.core.errors import Unavailable
+from fastim.core.message import Span
+from fastim.core.unread import Membership
+from tests.adapters.engines import CONVERSATION, OTHER, T0, conversation, draft, fill, opened, settle
+
+
+def process(module: str, path: Path) -> dict[str, Any]:
+    """What the module of this package prints."""
+    ended = subprocess.run(
+        [sys.executable, "-m", f"tests.adapters.{module}", path],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=50,
+    )
+    assert ended.returncode == 0, ended.stderr
+    found: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
+    return found
+
+
+@contextmanager
+def unwritable(path: Path, *, synchronous: bool) -> Iterator[None]:
+    """Every write fails through one of the two descriptors that LMDB has of its file: of the pages, or of the root."""
+    inode = (path / "data.mdb").stat().st_ino
+    (descriptor,) = [
+        one
+        for one in range(3, 256)
+        if inode_of(one) == inode and bool(fcntl.fcntl(one, fcntl.F_GETFL) & (os.O_DSYNC | os.O_SYNC)) is synchronous
+    ]
+    original = os.dup(descriptor)
+    readable = os.open(path / "data.mdb", os.O_RDONLY)
+    os.dup2(readable, descriptor, inheritable=False)
+    os.close(readable)
+    try:
+        yield
+    finally:
+        if not synchronous:  # the other one is closed by now: the store was opened anew
+            os.dup2(original, descriptor, inheritable=False)
+        os.close(original)
+
+
+HOLD_A_SNAPSHOT = """if True:
+    import pathlib, sys, time
+    from fastim.adapters.lmdb.environment import open_beside
+    with open_beside(pathlib.Path(sys.argv[1])).begin():
+        print("reading", flush=True)
+        time.sleep(60)
+"""
+
+
+def readers(path: Path) -> list[str]:
+    """The processes that LMDB believes to be reading."""
+    script = "import lmdb, sys; print(lmdb.open(sys.argv[1], readonly=True).readers())"
+    ended = subprocess.run([sys.executable, "-c", script, path], capture_output=True, text=True, check=True)
+    return ended.stdout.split()
+
+
+def inode_of(descriptor: int) -> int | None:
+    try:
+        return os.fstat(descriptor).st_ino
+    except OSError:
+        return None
+
+
+@pytest.mark.slow
+class TestWholeProcesses:
+    def test_a_server_that_falls_over_ends(self, tmp_path: Path) -> None:
+        """The writer's thread does not keep a process alive whose main thread is gone; what was queued is stored."""
+        script = """if True:
+            import asyncio, sys
+            from pathlib import Path
+            from tests.adapters.engines import *
+
+            async def main():
+                store = LmdbStore.open(Path(sys.argv[1]))
+                part = await application(store)
+                await part.create_conversation(conversation(CONVERSATION))
+                writes = [part.append(CONVERSATION, draft(), T0) for _ in range(100)]
+                raise RuntimeError("fell over")
+
+            asyncio.run(main())
+        """
+        ended = subprocess.run(
+            [sys.executable, "-c", script, tmp_path / "data"], capture_output=True, text=True, check=False, timeout=30
+        )
+        assert ended.returncode == 1
+        assert "fell over" in ended.stderr
+        assert verify(tmp_path / "data").counts["messages"] == 100
+
+    def test_a_full_disk_refuses_writes_and_loses_nothing(self, tmp_path: Path) -> None:
+        seen = process("full_disk", tmp_path / "data")
+        assert "Unavailable" in seen["full"]
+        assert seen["full"][-10:] == ["Unavailable"] * 10
+        assert seen["failures"] >= 10
+        assert seen["seen while full"]
+        assert seen["found while full"]
+        assert seen["acked after"] == 20
+        assert seen["resent"]
+        assert seen["whole"]
+        assert verify(tmp_path / "data").problems == ()
+
+    def test_a_map_that_cannot_grow_refuses_writes_and_loses_nothing(self, tmp_path: Path) -> None:
+        seen = process("cramped_map", tmp_path / "data")
+        assert seen["acked"] > 30
+        assert seen["refused"] > 5
+        assert seen["seen"] == [seen["acked"], 2]
+        assert seen["sequences"]
+        assert seen["growths"] >= 1
+        assert verify(tmp_path / "data").problems == ()
+
+
+@pytest.mark.anyio
+class TestWritesThatFail:
+    @pytest.fixture
+    def anyio_backend(self) -> tuple[str, dict[str, Any]]:
+        return "asyncio", {"use_uvloop": True}
+
+    async def test_nothing_is_half_done_and_all_is_well_again_afterwards(self, tmp_path: Path) -> None:
+        async with opened(tmp_path / "data") as (_, part):
+            made = await part.create_conversation(conversation(CONVERSATION, "ann", "ben"))
+            await fill(part, "xxx")
+            with unwritable(tmp_path / "data", synchronous=False):
+                ends = await settle(
+                    part.append(CONVERSATION, draft("ann", token="t", mentions=("ben",)), T0),
+                    part.create_conversation(conversation(OTHER, "ann", unique_key="k")),
+                    part.change_conversation(conversation(CONVERSATION, "ann"), left=["ben"]),
+                    part.mark_read(CONVERSATION, "ben", None, T0),
+                )
+                assert [type(end) for end in ends] == [Unavailable] * 4
+                assert len({id(end) for end in ends}) == 4
+                assert [message.sequence for message in await part.history(CONVERSATION, Span())] == [1, 2, 3]
+            again = await part.append(CONVERSATION, draft("ben"), T0)
+            assert again.message.sequence == 4
+            assert await part.find_membership(CONVERSATION, "ben") == Membership(T0, sent=1)
+            assert await part.find_conversation(CONVERSATION) == made
+            assert await part.find_conversation(OTHER) is None
+            assert await part.conversation_ids_of("ann") == [CONVERSATION]
+            assert (await part.append(CONVERSATION, draft("ann", token="t"), T0)).fresh
+        assert verify(tmp_path / "data").problems == ()
+
+    async def test_a_killed_reader_is_forgotten_by_the_next_sweep(self, tmp_path: Path) -> None:
+        async with opened(tmp_path / "data") as (store, part):
+            reader = subprocess.Popen(
+                [sys.executable, "-c", HOLD_A_SNAPSHOT, tmp_path / "data"], stdout=subprocess.PIPE, text=True
+            )
+            with reader:
+                assert reader.stdout is not None
+                assert reader.stdout.readline() == "reading\n"
+                reader.kill()
+            await part.create_conversation(conversation(CONVERSATION))
+            assert str(reader.pid) in readers(tmp_path / "data")
+            await store.sweep(T0)
+            assert str(reader.pid) not in readers(tmp_path / "data")
+
+    async def test_the_store_goes_on_after_being_opened_anew(self, tmp_path: Path) -> None:
+        async with opened(tmp_path / "data", map_bytes=1 << 18) as (store, part):
+            await part.create_conversation(conversation(CONVERSATION))
+            for sequence in range(1, 11, 2):
+                with unwritable(tmp_path / "data", synchronous=True):
+                    (end,) = await settle(part.append(CONVERSATION, draft(body=bytes(100_000)), T0))
+                    assert isinstance(end, Unavailable)
+                writes = [part.append(CONVERSATION, draft(body=bytes(100_000)), T0) for _ in range(2)]
+                assert [end.message.sequence for end in await settle(*writes)] == [sequence, sequence + 1]
+            assert len(await part.history(CONVERSATION, Span())) == 10
+            assert store.statistics.failures == 5
+        assert verify(tmp_path / "data").problems == ()

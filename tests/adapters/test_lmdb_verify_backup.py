@@ -1,0 +1,314 @@
+import asyncio
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lmdb
+import msgspec
+import pytest
+
+from fastim.adapters.lmdb import LmdbStore
+from fastim.adapters.lmdb.backup import backup
+from fastim.adapters.lmdb.verify import PROBLEMS_MAX, Report, verify
+from fastim.core.errors import SettingsError
+from fastim.core.message import Span
+from fastim.core.session import Grant
+from fastim.core.units import Millis
+from tests.adapters.engines import CONVERSATION, OTHER, T0, application, conversation, draft, fill, settle
+
+Damage = Callable[["lmdb.Transaction[bytes]", lmdb._Database], object]
+
+SCOPE = b"\0\0\0\1" + bytes.fromhex(CONVERSATION) + b"\0"
+NOWHERE = b"\0\0\0\1" + bytes.fromhex(OTHER) + b"\0"
+ANN = b"\0\0\0\1\0\3ann"
+TOKEN = "verify" * 3
+
+
+def message_key(sequence: int) -> bytes:
+    return SCOPE + sequence.to_bytes(8)
+
+
+async def make(path: Path) -> None:
+    """A store with something in every table."""
+    store = LmdbStore.open(path)
+    part = await application(store)
+    await part.create_conversation(conversation(CONVERSATION, "ann", "ben", unique_key="k"))
+    await part.create_conversation(conversation("_tmp:" + OTHER, "ann"))
+    await fill(part, "aba")
+    for number in range(3):
+        await part.append(CONVERSATION, draft("ann", token=str(number), mentions=("ben",), mention_all=True), T0)
+    await part.mark_read(CONVERSATION, "ann", None, T0)
+    await part.save_grant("ann", TOKEN, Grant("", "", 0, T0))
+    await store.close()
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    path = tmp_path_factory.mktemp("sound") / "data"
+    asyncio.run(make(path))
+    return (path / "data.mdb").read_bytes()
+
+
+@pytest.fixture
+def path(tmp_path: Path, sound: bytes) -> Path:
+    path = tmp_path / "data"
+    path.mkdir()
+    (path / "data.mdb").write_bytes(sound)
+    return path
+
+
+def damage(path: Path, table: str, change: Damage) -> None:
+    with lmdb.open(str(path), max_dbs=20) as environment:
+        handle = environment.open_db(table.encode())
+        with environment.begin(db=handle, write=True) as transaction:
+            assert change(transaction, handle) is not False
+
+
+def delete(key: bytes) -> Damage:
+    return lambda transaction, table: transaction.delete(key, db=table)
+
+
+def put(key: bytes, value: bytes) -> Damage:
+    return lambda transaction, table: transaction.put(key, value, db=table)
+
+
+def copy(key: bytes, other: bytes) -> Damage:
+    return lambda transaction, table: transaction.put(other, transaction.get(key, b"", db=table), db=table)
+
+
+def repack(key: bytes, index: int, value: object) -> Damage:
+    """Another value in the record's array."""
+
+    def change(transaction: "lmdb.Transaction[bytes]", table: lmdb._Database) -> bool:
+        stored = transaction.get(key, db=table)
+        assert stored is not None
+        fields = msgspec.msgpack.decode(stored)
+        assert fields[index] != value
+        fields[index] = value
+        return transaction.put(key, msgspec.msgpack.encode(fields), db=table)
+
+    return change
+
+
+def rejson(key: bytes, **values: object) -> Damage:
+    """Other values in the record's object."""
+
+    def change(transaction: "lmdb.Transaction[bytes]", table: lmdb._Database) -> bool:
+        stored = transaction.get(key, db=table)
+        assert stored is not None
+        return transaction.put(key, msgspec.json.encode({**msgspec.json.decode(stored), **values}), db=table)
+
+    return change
+
+
+def first_key(change: Callable[[bytes], Damage]) -> Damage:
+    """A change to the table's first record, whatever its key."""
+
+    def damage_first(transaction: "lmdb.Transaction[bytes]", table: lmdb._Database) -> object:
+        cursor = transaction.cursor(table)
+        assert cursor.first()
+        return change(cursor.key())(transaction, table)
+
+    return damage_first
+
+
+DAMAGE: dict[str, tuple[str, Damage, str]] = {
+    "message lost": ("messages", delete(message_key(2)), "follows message 1"),
+    "first message lost": ("messages", delete(message_key(1)), "follows message 0"),
+    "last message lost": ("messages", delete(message_key(6)), "has its head at message 6"),
+    "message torn": ("messages", put(message_key(2), b"\x99\xb6torn"), "cannot be read"),
+    "message too many": ("messages", put(NOWHERE + bytes(7) + b"\1", b"\x90"), "has no head"),
+    "message misplaced": ("messages", repack(message_key(2), 2, 9), "has the key"),
+    "clock back": ("messages", repack(message_key(3), 1, T0), "has timestamp"),
+    "ids back": ("messages", repack(message_key(3), 0, "-" * 22), "has the id"),
+    "head lost": ("heads", delete(SCOPE), "has no head"),
+    "head behind": ("heads", repack(SCOPE, 0, 5), "has its head at message 5"),
+    "head elsewhere": ("heads", repack(SCOPE, 2, "x" * 22), "has its head at"),
+    "head torn": ("heads", put(SCOPE, b"\xc1"), "cannot be read"),
+    "head too many": ("heads", put(NOWHERE, b"\x90"), "which is no conversation"),
+    "conversation lost": ("conversations", delete(SCOPE), "which is no conversation"),
+    "conversation torn": ("conversations", put(SCOPE, b'{"id":'), "cannot be read"),
+    "conversation renamed": ("conversations", rejson(SCOPE, id=OTHER), "calls itself"),
+    "key of another shape": ("conversations", put(b"\0\0\0\1short", b"{}"), "has the key"),
+    "application lost": ("applications", delete(SCOPE[:4]), "application 1, which is not there"),
+    "application torn": ("applications", put(SCOPE[:4], b""), "cannot be read"),
+    "application misplaced": ("applications", rejson(SCOPE[:4], number=7), "has number 7"),
+    "application twice": ("applications", copy(SCOPE[:4], b"\0\0\0\2"), "twice"),
+    "next number lost": ("meta", delete(b"next_application"), "is given next"),
+    "membership lost": ("memberships", delete(ANN + SCOPE[4:]), "who has no membership"),
+    "member lost": ("conversations", rejson(SCOPE, members=["ben"]), "does not have that member"),
+    "member twice": ("conversations", rejson(SCOPE, members=["ann", "ben", "ann"]), "a member twice"),
+    "membership of nothing": ("memberships", put(ANN + NOWHERE[4:], b"\x91\x01"), "which is no conversation"),
+    "membership torn": ("memberships", put(ANN + SCOPE[4:], b"\x91\xa1x"), "cannot be read"),
+    "membership's key torn": ("memberships", put(b"\0\0\0\1\xff", b"\x91\x01"), "no client id"),
+    "membership ahead": ("memberships", repack(ANN + SCOPE[4:], 2, 7), "past the conversation's last message"),
+    "membership miscounts": ("memberships", repack(ANN + SCOPE[4:], 3, 9), "counts 9 of"),
+    "unique key lost": ("uniques", first_key(delete), "its unique key leads to"),
+    "unique key astray": ("uniques", first_key(lambda key: put(key, NOWHERE[4:])), "which is no conversation"),
+    "token astray": ("tokens", first_key(lambda key: put(key, (99).to_bytes(8))), "not there"),
+    "token lost": ("tokens", first_key(delete), "which is not stored"),
+    "token not swept": ("token_hours", first_key(delete), "3 tokens are stored, 2 will be swept"),
+    "token in another hour": ("token_hours", first_key(lambda key: copy(key, key[:7] + b"\0" + key[8:])), "of a"),
+    "grant not swept": ("grant_expiries", first_key(delete), "will not be swept"),
+    "grant lost": ("grants", first_key(delete), "is not stored"),
+    "grant torn": ("grants", first_key(lambda key: put(key, b"")), "cannot be read"),
+}  # fmt: skip
+
+
+class TestVerify:
+    def test_a_sound_store_has_no_problems(self, path: Path) -> None:
+        report = verify(path)
+        assert report.problems == ()
+        assert report.problem_count == 0
+        assert report.counts == {
+            "meta": 2,
+            "applications": 1,
+            "conversations": 2,
+            "heads": 2,
+            "messages": 6,
+            "memberships": 3,
+            "uniques": 1,
+            "tokens": 3,
+            "token_hours": 3,
+            "grants": 1,
+            "grant_expiries": 1,
+        }
+
+    @pytest.mark.parametrize("planted", DAMAGE)
+    def test_planted_damage_is_found(self, path: Path, planted: str) -> None:
+        table, change, told = DAMAGE[planted]
+        damage(path, table, change)
+        report = verify(path)
+        assert report.problem_count == len(report.problems) > 0
+        assert any(told in problem for problem in report.problems), report.problems
+        assert not any("\n" in problem for problem in report.problems)
+
+    def test_no_secret_is_told(self, path: Path) -> None:
+        damage(path, "grants", first_key(lambda key: put(key, b"")))
+        damage(path, "applications", put(SCOPE[:4], b'{"master_key": "master-secret"'))
+        damage(path, "messages", put(message_key(2), b"\x99\xb6" + b"body-secret"))
+        told = " ".join(verify(path).problems)
+        assert "secret" not in told
+        assert TOKEN not in told
+
+    def test_a_ruin_is_told_in_part(self, path: Path) -> None:
+        def change(transaction: "lmdb.Transaction[bytes]", table: lmdb._Database) -> None:
+            for number in range(2 * PROBLEMS_MAX):
+                transaction.put(NOWHERE + number.to_bytes(8), b"", db=table)
+
+        damage(path, "messages", change)
+        report = verify(path)
+        assert len(report.problems) == PROBLEMS_MAX
+        assert report.problem_count >= 2 * PROBLEMS_MAX
+
+    @pytest.mark.parametrize("missing", ["nowhere", "empty"])
+    def test_where_there_is_no_store_it_says_so(self, tmp_path: Path, missing: str) -> None:
+        (tmp_path / "empty").mkdir()
+        with pytest.raises(SettingsError, match="holds no fastim data"):
+            verify(tmp_path / missing)
+        assert list((tmp_path / "empty").iterdir()) == []
+
+
+class TestBackup:
+    def test_a_copy_is_as_good_as_the_original(self, path: Path, tmp_path: Path) -> None:
+        target = tmp_path / "deep" / "copy"
+        assert backup(path, target) == (target / "data.mdb").stat().st_size
+        assert verify(target) == verify(path)
+        assert (target / "data.mdb").stat().st_mode & 0o077 == 0
+        assert [one.name for one in target.parent.iterdir()] == ["copy"]
+
+    def test_an_empty_directory_is_taken(self, path: Path, tmp_path: Path) -> None:
+        (tmp_path / "copy").mkdir()
+        backup(path, tmp_path / "copy")
+        assert verify(tmp_path / "copy").problems == ()
+
+    def test_nothing_is_overwritten(self, path: Path, tmp_path: Path) -> None:
+        (tmp_path / "full").mkdir()
+        (tmp_path / "full" / "file").touch()
+        for target in (tmp_path / "full", tmp_path / "full" / "file", path):
+            with pytest.raises(SettingsError, match="not empty"):
+                backup(path, target)
+
+    def test_a_place_that_cannot_be_written_is_told(self, path: Path, tmp_path: Path) -> None:
+        (tmp_path / "file").touch()
+        with pytest.raises(SettingsError, match="name another place"):
+            backup(path, tmp_path / "file" / "copy")
+        with pytest.raises(SettingsError, match="holds no fastim data"):
+            backup(tmp_path / "nowhere", tmp_path / "copy")
+
+    @pytest.mark.slow
+    def test_a_failed_one_leaves_nothing(self, path: Path, tmp_path: Path) -> None:
+        script = (
+            "import resource, sys; from fastim.adapters.lmdb.backup import backup\n"
+            "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY)); backup(*sys.argv[1:])"
+        )
+        ended = subprocess.run(
+            [sys.executable, "-c", script, path, tmp_path / "copy"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert "SettingsError" in ended.stderr
+        assert "free some space" in ended.stderr
+        assert [one.name for one in tmp_path.iterdir()] == ["data"]
+
+
+@pytest.mark.slow
+class TestBesideALiveServer:
+    async def test_both_work_while_writes_flow(self, tmp_path: Path) -> None:
+        path = tmp_path / "data"
+        store = LmdbStore.open(path, map_bytes=1 << 18)
+        part = await application(store)
+        await part.create_conversation(conversation(CONVERSATION, "ann", "ben"))
+        await fill(part, "ab" * 200)
+        over = asyncio.Event()
+
+        async def send() -> None:
+            number = 0
+            while not over.is_set():
+                number += 1
+                writes = [part.append(CONVERSATION, draft("ann", token=f"{number}-{n}"), Millis(0)) for n in range(20)]
+                await settle(*writes)
+
+        sending = asyncio.create_task(send())
+        reports = [await beside("verify", path) for _ in range(2)]
+        first = (await part.find_head(CONVERSATION)).sequence
+        await beside("backup", path, tmp_path / "copy")
+        last = (await part.find_head(CONVERSATION)).sequence
+        over.set()
+        await sending
+        acked = await part.history(CONVERSATION, Span(limit=1_000_000))
+        await store.close()
+
+        for report in reports:
+            assert report.problems == ()
+            assert 400 < report.counts["messages"] <= first
+        assert verify(path).problems == ()
+        assert verify(tmp_path / "copy").problems == ()
+        copy = LmdbStore.open(tmp_path / "copy")
+        part = await application(copy)
+        kept = await part.history(CONVERSATION, Span(limit=1_000_000))
+        assert first <= len(kept) <= last
+        assert kept == acked[: len(kept)]
+        assert (await part.append(CONVERSATION, draft(), T0)).message.sequence == len(kept) + 1
+        await copy.close()
+
+    pytestmark = pytest.mark.anyio
+
+    @pytest.fixture
+    def anyio_backend(self) -> tuple[str, dict[str, Any]]:
+        return "asyncio", {"use_uvloop": True}
+
+
+async def beside(verb: str, *arguments: Path) -> Any:
+    """What the function returns, called in another process."""
+    script = (
+        f"import msgspec, sys; from fastim.adapters.lmdb.{verb} import {verb}\n"
+        f"sys.stdout.buffer.write(msgspec.json.encode({verb}(*sys.argv[1:])))"
+    )
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", script, *arguments, stdout=subprocess.PIPE)
+    output, _ = await process.communicate()
+    assert process.returncode == 0
+    return msgspec.json.decode(output, type=Report | int)

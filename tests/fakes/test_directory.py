@@ -1,0 +1,114 @@
+"""The contract of a directory, for presence and for the fake."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from itertools import count
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from fastim.core.session import Config, OfflineMode, Session
+from fastim.core.units import Millis
+from fastim.ports.directory import Directory
+from tests.fakes.directory import PlainDirectory
+from tests.fakes.running import explored, on_asyncio
+from tests.runtime.node import running_node
+
+Place = tuple[Directory, Callable[[], int]]
+"""A directory, and what gives the numbers of sessions that may enter it, each on a connection of its own."""
+
+CONNECTIONS = 3
+
+
+@asynccontextmanager
+async def plain() -> AsyncIterator[Place]:
+    yield PlainDirectory(), count(1).__next__
+
+
+@asynccontextmanager
+async def presence() -> AsyncIterator[Place]:
+    async with running_node() as node:
+        connections = iter([(await node.line()).connection for _ in range(CONNECTIONS)])
+        yield node.tenant.presence, lambda: node.tenant.presence.reserve(next(connections))
+
+
+pytestmark = pytest.mark.parametrize("place", [plain, presence])
+
+Open = Callable[[], AbstractAsyncContextManager[Place]]
+
+
+def session(number: int, client_id: str = "tom", device: str = "") -> Session:
+    return Session(number, client_id, "", device, Config(0), OfflineMode.UNREAD, Millis(0))
+
+
+@on_asyncio
+async def test_sessions_are_there_from_entering_to_leaving_oldest_first(place: Open) -> None:
+    async with place() as (directory, number):
+        first, second, other = session(number()), session(number()), session(number(), "jerry")
+        for one in (first, second, other):
+            directory.enter(one)
+        assert directory.sessions("tom") == [first, second]
+        assert directory.sessions("jerry") == [other]
+        assert directory.sessions("spike") == []
+        directory.leave(first)
+        assert directory.sessions("tom") == [second]
+        directory.leave(first)
+        directory.leave(second)
+        assert directory.sessions("tom") == []
+
+
+@on_asyncio
+async def test_who_is_online_in_the_order_of_the_question(place: Open) -> None:
+    async with place() as (directory, number):
+        for client_id in ("jerry", "tom", "tom"):
+            directory.enter(session(number(), client_id))
+        assert directory.online(["tom", "spike", "jerry"]) == ["tom", "jerry"]
+        assert directory.online(iter(["jerry"])) == ["jerry"]
+        directory.leave(directory.sessions("tom")[0])
+        assert directory.online(["tom"]) == ["tom"]
+        directory.leave(directory.sessions("tom")[0])
+        assert directory.online(["tom"]) == []
+
+
+@on_asyncio
+async def test_entering_again_renews_a_session_in_its_place(place: Open) -> None:
+    async with place() as (directory, number):
+        first, second = session(number()), session(number())
+        directory.enter(first)
+        directory.enter(second)
+        renamed = replace(first, device="apns")
+        directory.enter(renamed)
+        assert directory.sessions("tom") == [renamed, second]
+        directory.leave(first)
+        assert directory.sessions("tom") == [second]
+
+
+@explored
+@given(steps=st.lists(st.tuples(st.sampled_from(["enter", "renew", "leave"]), st.integers(0, CONNECTIONS - 1))))
+@on_asyncio
+async def test_it_is_a_list_of_sessions_whatever_happens(place: Open, steps: list[tuple[str, int]]) -> None:
+    async with place() as (directory, number):
+        clients = ("tom", "jerry", "tom")
+        sessions = [session(number(), client_id) for client_id in clients]
+        listed: list[Session] = []
+        left: set[int] = set()
+        for verb, which in steps:
+            one = sessions[which]
+            numbers = [other.number for other in listed]
+            if verb == "leave":
+                directory.leave(one)
+                listed = [other for other in listed if other.number != one.number]
+                left.add(which)
+            elif one.number in numbers:
+                sessions[which] = listed[numbers.index(one.number)] = replace(one, device=one.device + "x")
+                directory.enter(sessions[which])
+            elif which not in left:
+                directory.enter(one)
+                listed.append(one)
+            for client_id in ("tom", "jerry"):
+                assert directory.sessions(client_id) == [other for other in listed if other.client_id == client_id]
+            assert directory.online(["tom", "jerry"]) == list(
+                filter({other.client_id for other in listed}.__contains__, ["tom", "jerry"])
+            )
