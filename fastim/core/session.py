@@ -31,7 +31,7 @@ CONFIG_UNSAID = (
     | Config.PARTIAL_FAILURE
     | Config.OMIT_PEER_ID
 )
-"""What a client can do that says nothing and has no token: C# when it reopens, and it waits for acks of what is transient.
+"""What a client can do that says nothing and has no token: C# when it reopens, and it waits for acks all the same.
 
 Source: wire protocol, open and configBitmap.
 """

@@ -153,7 +153,7 @@ class Dispatcher:
             raise AppNotAvailable
         connection.link.join(tenant.application)
         number = tenant.presence.reserve(connection)
-        opening = sessions.Opening(number, request.client_id or "", connection.link.offline_mode, command)
+        opening = sessions.Opening(number, request.client_id, connection.link.offline_mode, command)
         try:
             session, opened = await sessions.open_session(tenant.io, opening)
         finally:

@@ -37,7 +37,7 @@ class _Turn:
             if turn.done() and not turn.cancelled():
                 self._pass_on()
             else:
-                queue.remove(turn)
+                turn.cancel()  # it stays in the queue, if it is still there, and is passed over
             raise
 
     async def __aexit__(

@@ -1,0 +1,1 @@
+"""The load driver: what the benchmarks beside it have in common."""

@@ -1,0 +1,199 @@
+"""A node without a process: the runtime on a store in memory, and clients at the other ends of its sockets."""
+
+import asyncio
+import random
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastim._frames import TcpFrames, encode_tcp
+from fastim.adapters.inprocess import InProcessBus
+from fastim.adapters.memory import MemoryStore
+from fastim.core.policy import Policy
+from fastim.doors.tcp import TcpProtocol
+from fastim.ports.store import ApplicationStore
+from fastim.runtime.connection import Connection, Receiver
+from fastim.runtime.deadlines import Deadlines
+from fastim.runtime.delivery import Delivery
+from fastim.runtime.dispatch import Dispatcher, Tenant
+from fastim.runtime.gateway import Gateway
+from fastim.runtime.lanes import LocalLanes
+from fastim.runtime.presence import Presence
+from fastim.service.io import Io
+from fastim.settings import Delivery as DeliverySettings
+from fastim.settings import Limits
+from fastim.wire import messages2_pb2 as pb
+from tests.fakes.clock import SettableClock
+
+APPLICATION = "app"
+EVERYTHING = 187
+"""The ``configBitmap`` of JS 5."""
+SMALL_SOCKET_BYTES = 4_096
+
+
+class Switchboard:
+    """Connections over socket pairs, behind the TCP door."""
+
+    def __init__(self, receiver: Receiver, limits: Limits, delivery: DeliverySettings) -> None:
+        self.deadlines = Deadlines(asyncio.get_running_loop())
+        self.gateway = Gateway(receiver, self.deadlines, limits, delivery)
+        self._lines: list[Line] = []
+
+    async def line(self) -> "Line":
+        """A new connection."""
+        before = set(self.gateway.connections)
+        client = await self._dial()
+        (connection,) = self.gateway.connections - before
+        line = Line(client, connection)
+        self._lines.append(line)
+        return line
+
+    async def turns_away(self) -> bool:
+        """Whether a new connection ends without a word."""
+        client = await self._dial()
+        data = await asyncio.get_running_loop().sock_recv(client, 1)
+        client.close()
+        return data == b""
+
+    async def _dial(self) -> socket.socket:
+        server, client = socket.socketpair()
+        for end in (server, client):
+            end.setblocking(False)
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL_SOCKET_BYTES)
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: TcpProtocol(self.gateway), server)
+        return client
+
+    async def close(self) -> None:
+        for line in self._lines:
+            line.hang_up()
+        for connection in list(self.gateway.connections):
+            connection.abort()
+        await self.gateway.emptied()
+        self.deadlines.stop()
+
+
+class Line:
+    """A client's end of a connection, and the server's."""
+
+    def __init__(self, client: socket.socket, connection: Connection) -> None:
+        self.connection = connection
+        self._client = client
+        self._frames = TcpFrames(16_777_216)
+
+    async def send(self, *commands: pb.GenericCommand) -> None:
+        """Send them, all at once."""
+        await self.write(b"".join(encode_tcp(command.SerializeToString()) for command in commands))
+
+    async def write(self, data: bytes) -> None:
+        await asyncio.get_running_loop().sock_sendall(self._client, data)
+
+    async def receive(self) -> pb.GenericCommand:
+        """The next command that comes.
+
+        Raises:
+            EOFError: There will be none.
+        """
+        while (body := self._frames.next_frame()) is None:
+            data = await asyncio.get_running_loop().sock_recv(self._client, 65_536)
+            if not data:
+                raise EOFError
+            self._frames.push(data)
+        return pb.GenericCommand.FromString(body)
+
+    async def receive_all(self) -> list[pb.GenericCommand]:
+        """Everything that comes until the connection ends."""
+        received = []
+        while True:
+            try:
+                received.append(await self.receive())
+            except (EOFError, ConnectionError):
+                return received
+
+    async def call(self, command: pb.GenericCommand) -> pb.GenericCommand:
+        """Send one; what comes next."""
+        await self.send(command)
+        return await self.receive()
+
+    async def open(self, client_id: str | None = "tom", **session: object) -> pb.GenericCommand:
+        """Open a session; the reply."""
+        return await self.call(opening(client_id, **session))
+
+    async def is_silent(self) -> bool:
+        """Whether nothing comes although the server has nothing left to do."""
+        command = pb.GenericCommand(cmd=pb.echo, i=-999)
+        await self.send(command)
+        echo = await self.receive()
+        return echo.cmd == pb.echo and echo.i == -999
+
+    def hang_up(self) -> None:
+        self._client.close()
+
+
+class Node(Switchboard):
+    """A dispatcher with one application.
+
+    Args:
+        store: Instead of an empty one in memory.
+    """
+
+    def __init__(self, limits: Limits, delivery: DeliverySettings, store: ApplicationStore, tenant: Tenant) -> None:
+        self.dispatcher = Dispatcher()
+        self.dispatcher.tenants[tenant.application.id] = tenant
+        self.tenant = tenant
+        self.store = store
+        super().__init__(self.dispatcher, limits, delivery)
+
+
+@asynccontextmanager
+async def running_node(
+    limits: Limits | None = None, delivery: DeliverySettings | None = None, store: ApplicationStore | None = None
+) -> AsyncIterator[Node]:
+    """A node for the length of the block."""
+    memory = MemoryStore()
+    application = await memory.save_application(APPLICATION, "key", "master", "hook")
+    store = store or memory.of(application)
+    presence = Presence()
+    deliveries = Delivery(presence)
+    io = Io(
+        application=application,
+        policy=Policy(),
+        store=store,
+        lanes=LocalLanes(),
+        bus=InProcessBus(deliveries.deliver),
+        directory=presence,
+        clock=SettableClock(),
+        entropy=random.Random(7).randbytes,
+    )
+    node = Node(
+        limits or Limits(), delivery or DeliverySettings(), store, Tenant(application, io, presence, deliveries)
+    )
+    try:
+        yield node
+    finally:
+        await node.dispatcher.finish()
+        await node.close()
+
+
+def opening(client_id: str | None = "tom", **session: object) -> pb.GenericCommand:
+    """A command that opens a session."""
+    fields = {"configBitmap": EVERYTHING, **session}
+    return pb.GenericCommand(
+        cmd=pb.session,
+        op=pb.open,
+        appId=APPLICATION,
+        peerId=client_id,
+        i=1,
+        sessionMessage=pb.SessionCommand(**fields),  # type: ignore[arg-type]
+    )
+
+
+def starting(*members: str, serial: int = 2, **fields: object) -> pb.GenericCommand:
+    """A command that starts a conversation."""
+    conv = pb.ConvCommand(m=members)
+    return pb.GenericCommand(cmd=pb.conv, op=pb.start, i=serial, convMessage=conv, **fields)  # type: ignore[arg-type]
+
+
+def message(conversation_id: str, text: bytes = b"hi", serial: int | None = 3, **fields: object) -> pb.GenericCommand:
+    """A command that sends a message."""
+    direct = pb.DirectCommand(cid=conversation_id, msg=text)
+    return pb.GenericCommand(cmd=pb.direct, i=serial, directMessage=direct, **fields)  # type: ignore[arg-type]

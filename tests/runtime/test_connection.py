@@ -1,0 +1,309 @@
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from fastim.core.errors import CodedError, FrameTooLong, ServerStopping
+from fastim.core.session import Config, OfflineMode, Session
+from fastim.core.units import Millis
+from fastim.runtime.connection import COMMANDS_OVERDRAFT, Connection
+from fastim.settings import Delivery, Limits
+from fastim.wire import messages2_pb2 as pb
+from tests.fakes.running import idle, on_asyncio
+from tests.runtime.node import Line, Switchboard
+
+OUTBOX_BYTES = 65_536
+PUSH = pb.GenericCommand(cmd=pb.direct, directMessage=pb.DirectCommand(msg=b"x" * 8_000)).SerializeToString()
+LIMITS = Limits(
+    login_seconds=20,
+    read_timeout_seconds=40,
+    write_timeout_seconds=15,
+    handshake_seconds=5,
+    commands_in_flight=2,
+)
+
+
+class Recorder:
+    """Fulfils ``Receiver``: keeps what comes in.
+
+    Attributes:
+        holding: Whether commands stay under way until they are told to finish.
+    """
+
+    def __init__(self) -> None:
+        self.serials: list[int] = []
+        self.drains: list[set[str]] = []
+        self.gone = asyncio.Event()
+        self.holding = False
+
+    def start(self, connection: Connection, body: bytes) -> None:
+        self.serials.append(pb.GenericCommand.FromString(body).i)
+        if self.holding:
+            connection.began()
+
+    def drained(self, connection: Connection) -> None:
+        self.drains.append(connection.behind)
+        connection.behind = set()
+
+    def lost(self, connection: Connection) -> None:
+        self.gone.set()
+
+
+@asynccontextmanager
+async def connected(*, session: bool = True) -> AsyncIterator[tuple[Line, Recorder]]:
+    """A connection, with a session on it or none."""
+    recorder = Recorder()
+    switchboard = Switchboard(recorder, LIMITS, Delivery(outbox_bytes=OUTBOX_BYTES))
+    line = await switchboard.line()
+    if session:
+        opened = Session(1, "tom", "", "", Config(0), OfflineMode.UNREAD, Millis(0))
+        line.connection.link.opened(opened)
+        line.connection.heard()
+    try:
+        yield line, recorder
+    finally:
+        await switchboard.close()
+
+
+def echo(serial: int) -> pb.GenericCommand:
+    return pb.GenericCommand(cmd=pb.echo, i=serial)
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def later(seconds: float) -> None:
+    passed = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_later(seconds, passed.set_result, None)
+    await passed
+
+
+async def clog(line: Line) -> int:
+    """Offer deliveries to a client that reads none, until one is left out; how many were not."""
+    taken = 0
+    while line.connection.offer(PUSH, "tom"):
+        taken += 1
+        await idle()
+    assert line.connection.clogged
+    return taken
+
+
+def is_clogged(line: Line) -> bool:
+    return line.connection.clogged
+
+
+def codes(commands: list[pb.GenericCommand]) -> list[int]:
+    return [one.errorMessage.code for one in commands]
+
+
+class TestDeadlines:
+    @on_asyncio
+    async def test_who_opens_no_session_in_time_has_to_go_heartbeats_or_not(self) -> None:
+        async with connected(session=False) as (line, recorder):
+            began = now()
+            for serial in range(3):
+                await later(5)
+                await line.send(echo(serial))
+            assert codes(await line.receive_all()) == [4108]
+            line.hang_up()
+            await recorder.gone.wait()
+            assert 20 <= now() - began < 23
+            assert recorder.serials == [0, 1, 2]
+
+    @on_asyncio
+    async def test_who_is_not_heard_of_has_to_go(self) -> None:
+        async with connected() as (line, recorder):
+            for serial in range(3):
+                await later(35)
+                await line.send(echo(serial))
+            heard = now()
+            assert codes(await line.receive_all()) == [4107]
+            assert 40 <= now() - heard < 43
+            line.hang_up()
+            await recorder.gone.wait()
+
+    @on_asyncio
+    async def test_who_takes_nothing_is_cut_off(self) -> None:
+        async with connected() as (line, recorder):
+            taken = await clog(line)
+            began = now()
+            await recorder.gone.wait()
+            assert 15 <= now() - began < 18
+            assert len(await line.receive_all()) < taken
+
+    @on_asyncio
+    async def test_who_does_not_close_its_half_is_not_waited_for_long(self) -> None:
+        async with connected() as (line, recorder):
+            line.connection.close(ServerStopping())
+            began = now()
+            await recorder.gone.wait()
+            assert 5 <= now() - began < 8
+
+
+class TestClosing:
+    @pytest.mark.parametrize("closure", [ServerStopping(), FrameTooLong()])
+    @on_asyncio
+    async def test_all_that_was_sent_arrives_and_last_the_reason(self, closure: CodedError) -> None:
+        async with connected() as (line, recorder):
+            for _ in range(5):
+                line.connection.send(PUSH)
+            line.connection.close(closure)  # type: ignore[arg-type]
+            line.connection.send(PUSH)
+            line.connection.close(closure)  # type: ignore[arg-type]
+            assert codes(await line.receive_all()) == [0, 0, 0, 0, 0, closure.code]
+            line.hang_up()
+            await recorder.gone.wait()
+
+    @on_asyncio
+    async def test_what_comes_in_meanwhile_is_not_looked_at_and_resets_nothing(self) -> None:
+        async with connected() as (line, recorder):
+            await line.send(*map(echo, range(100)))
+            line.connection.close(ServerStopping())
+            await line.send(*map(echo, range(100)))
+            assert codes(await line.receive_all()) == [1001]
+            await line.send(echo(7))
+            line.hang_up()
+            await recorder.gone.wait()
+            assert recorder.serials == []
+
+    @on_asyncio
+    async def test_it_may_end_without_a_word(self) -> None:
+        async with connected() as (line, _):
+            line.connection.send(PUSH)
+            line.connection.shut()
+            assert codes(await line.receive_all()) == [0]
+
+    @on_asyncio
+    async def test_a_client_that_ends_its_half_is_let_go(self) -> None:
+        async with connected() as (line, recorder):
+            line.hang_up()
+            await recorder.gone.wait()
+            assert line.connection.lost
+            line.connection.send(PUSH)
+            assert not line.connection.offer(PUSH, "tom")
+            line.connection.close(ServerStopping())
+
+
+class TestReading:
+    @on_asyncio
+    async def test_pauses_while_as_many_commands_are_under_way_as_may(self) -> None:
+        async with connected() as (line, recorder):
+            recorder.holding = True
+            await line.send(*map(echo, range(6)))
+            await idle()
+            assert recorder.serials == [0, 1]
+            line.connection.finished()
+            await idle()
+            assert recorder.serials == [0, 1, 2]
+            line.connection.finished()
+            line.connection.finished()
+            await idle()
+            assert recorder.serials == [0, 1, 2, 3, 4]
+            recorder.holding = False
+            line.connection.finished()
+            await idle()
+            assert recorder.serials == [0, 1, 2, 3, 4, 5]
+            await line.send(echo(6))
+            await idle()
+            assert recorder.serials == [0, 1, 2, 3, 4, 5, 6]
+
+    @on_asyncio
+    async def test_pauses_while_the_socket_is_full(self) -> None:
+        async with connected() as (line, recorder):
+            taken = await clog(line)
+            await line.send(*map(echo, range(3)))
+            await idle()
+            assert recorder.serials == []
+            for _ in range(taken):
+                await line.receive()
+            await idle()
+            assert recorder.serials == [0, 1, 2]
+
+
+class TestWriting:
+    @on_asyncio
+    async def test_commands_and_deliveries_leave_in_the_order_they_came(self) -> None:
+        async with connected() as (line, _):
+            for serial in range(50):
+                body = echo(serial).SerializeToString()
+                if serial % 2:
+                    line.connection.send(body)
+                else:
+                    line.connection.offer(body, "tom")
+                if serial % 7 == 0:
+                    await idle()
+            assert [(await line.receive()).i for _ in range(50)] == list(range(50))
+
+    @on_asyncio
+    async def test_a_delivery_that_does_not_fit_is_left_out_and_remembered(self) -> None:
+        async with connected() as (line, recorder):
+            taken = await clog(line)
+            assert OUTBOX_BYTES < taken * len(PUSH) < 4 * OUTBOX_BYTES
+            assert not line.connection.offer(PUSH, "jerry")
+            assert line.connection.behind == {"tom", "jerry"}
+            assert recorder.drains == []
+            for _ in range(taken):
+                await line.receive()
+            await idle()
+            assert recorder.drains == [{"tom", "jerry"}]
+            assert line.connection.offer(PUSH, "tom")
+            await line.receive()
+            assert await line_is_alive(line, recorder)
+
+    @on_asyncio
+    async def test_who_was_not_behind_is_not_told_of_a_drain(self) -> None:
+        async with connected() as (line, recorder):
+            sent = 0
+            while not is_clogged(line):
+                line.connection.send(PUSH)
+                sent += 1
+                await idle()
+            for _ in range(sent):
+                await line.receive()
+            await idle()
+            assert not is_clogged(line)
+            assert recorder.drains == []
+
+    @on_asyncio
+    async def test_commands_still_go_out_when_deliveries_do_not(self) -> None:
+        async with connected() as (line, _):
+            taken = await clog(line)
+            line.connection.send(echo(7).SerializeToString())
+            assert [(await line.receive()).i for _ in range(taken + 1)] == [0] * taken + [7]
+
+    @on_asyncio
+    async def test_who_lets_commands_pile_up_is_cut_off(self) -> None:
+        async with connected() as (line, recorder):
+            sent_bytes = 0
+            while not line.connection.lost:
+                line.connection.send(PUSH)
+                sent_bytes += len(PUSH)
+                await idle()
+            assert COMMANDS_OVERDRAFT * OUTBOX_BYTES < sent_bytes < 4 * COMMANDS_OVERDRAFT * OUTBOX_BYTES
+            await recorder.gone.wait()
+
+    @on_asyncio
+    async def test_so_is_who_does_it_within_one_turn(self) -> None:
+        async with connected() as (line, recorder):
+            for _ in range(200):
+                line.connection.send(PUSH)
+            assert line.connection.lost
+            await recorder.gone.wait()
+
+    @on_asyncio
+    async def test_a_single_reply_may_be_longer_than_all_that_may_pile_up(self) -> None:
+        """A page of history may be: 1,000 messages of 5 KB."""
+        async with connected() as (line, recorder):
+            logs = [pb.LogItem(data=b"x" * 5_000) for _ in range(1_000)]
+            reply = pb.GenericCommand(cmd=pb.logs, logsMessage=pb.LogsCommand(logs=logs))
+            line.connection.send(reply.SerializeToString())
+            assert await line.receive() == reply
+            assert await line_is_alive(line, recorder)
+
+
+async def line_is_alive(line: Line, recorder: Recorder) -> bool:
+    await line.send(echo(-1))
+    await idle()
+    return recorder.serials[-1] == -1 and not line.connection.lost

@@ -1,0 +1,207 @@
+import pytest
+
+from fastim.core.conversation import Kind
+from fastim.core.events import (
+    ConversationStarted,
+    ConversationUpdated,
+    Event,
+    MembersAdded,
+    MembersRemoved,
+    MessagePosted,
+    SessionEvicted,
+    UnreadChanged,
+    UnreadNotice,
+)
+from fastim.core.message import Message
+from fastim.core.units import Millis
+from fastim.settings import Delivery
+from fastim.wire import messages2_pb2 as pb
+from tests.fakes.running import idle, on_asyncio
+from tests.runtime.node import Line, Node, message, running_node, starting
+
+C = "0" * 24
+AT = Millis(1_767_268_800_000)
+HELLO = Message("m", AT, 1, "tom", b"hello")
+
+
+class Party:
+    """Tom with a phone and a pc, jerry on the pc as well, spike alone."""
+
+    def __init__(self, node: Node, phone: Line, pc: Line, third: Line) -> None:
+        self.node = node
+        self.lines = {"phone": phone, "pc": pc, "third": third}
+
+    @classmethod
+    async def gather(cls, node: Node) -> "Party":
+        party = cls(node, await node.line(), await node.line(), await node.line())
+        for line, client_id in (("phone", "tom"), ("pc", "tom"), ("pc", "jerry"), ("third", "spike")):
+            await party.lines[line].open(client_id)
+        return party
+
+    def number(self, line: str, client_id: str = "tom") -> int:
+        return self.lines[line].connection.link.session(client_id).number
+
+    async def hear(self, event: Event) -> dict[str, list[tuple[str, str]]]:
+        """Who is told what on which line."""
+        self.node.tenant.delivery.deliver(event)
+        heard = {}
+        for name, line in self.lines.items():
+            await line.send(pb.GenericCommand(cmd=pb.echo))
+            told = []
+            while (push := await line.receive()).cmd != pb.echo:
+                assert push.service == 2
+                assert not push.HasField("i")
+                kind = pb.OpType.Name(push.op) if push.HasField("op") else pb.CommandType.Name(push.cmd)
+                told.append((push.peerId, kind))
+            if told:
+                heard[name] = told
+        return heard
+
+
+class TestWhoIsTold:
+    @on_asyncio
+    async def test_a_message_goes_to_every_session_but_the_one_that_sent_it(self) -> None:
+        async with running_node() as node:
+            party = await Party.gather(node)
+            event = MessagePosted(C, Kind.NORMAL, HELLO, ("tom", "jerry", "nobody"), origin=party.number("phone"))
+            assert await party.hear(event) == {"pc": [("tom", "direct"), ("jerry", "direct")]}
+            assert (node.tenant.delivery.delivered, node.tenant.delivery.withheld) == (2, 0)
+
+    @on_asyncio
+    async def test_one_from_outside_goes_to_all(self) -> None:
+        async with running_node() as node:
+            party = await Party.gather(node)
+            heard = await party.hear(MessagePosted(C, Kind.NORMAL, HELLO, ("tom",), origin=0))
+            assert heard == {"phone": [("tom", "direct")], "pc": [("tom", "direct")]}
+
+    @on_asyncio
+    async def test_a_new_conversation(self) -> None:
+        async with running_node() as node:
+            party = await Party.gather(node)
+            assert await party.hear(ConversationStarted(C, Kind.NORMAL, ("jerry", "spike"), by="jerry", at=AT)) == {
+                "pc": [("jerry", "joined"), ("jerry", "members_joined")],
+                "third": [("spike", "joined"), ("spike", "members_joined")],
+            }
+
+    @on_asyncio
+    async def test_new_members(self) -> None:
+        """Source: wire protocol, pushes."""
+        async with running_node() as node:
+            party = await Party.gather(node)
+            added = MembersAdded(C, Kind.NORMAL, ("spike",), ("tom", "spike"), by="tom", at=AT)
+            assert await party.hear(added) == {
+                "phone": [("tom", "members_joined")],
+                "pc": [("tom", "members_joined")],
+                "third": [("spike", "joined"), ("spike", "members_joined")],
+            }
+
+    @on_asyncio
+    async def test_members_who_go(self) -> None:
+        async with running_node() as node:
+            party = await Party.gather(node)
+            removed = MembersRemoved(C, Kind.NORMAL, ("spike",), ("tom",), by="tom", at=AT)
+            assert await party.hear(removed) == {
+                "phone": [("tom", "members_left")],
+                "pc": [("tom", "members_left")],
+                "third": [("spike", "left")],
+            }
+
+    @on_asyncio
+    async def test_new_attributes_go_to_the_other_devices_of_who_set_them_too(self) -> None:
+        async with running_node() as node:
+            party = await Party.gather(node)
+            updated = ConversationUpdated(
+                C, ("tom", "jerry"), by="tom", origin=party.number("phone"), at=AT, asked=b"{}", modified=b"{}"
+            )
+            assert await party.hear(updated) == {"pc": [("tom", "updated"), ("jerry", "updated")]}
+
+    @on_asyncio
+    async def test_unread_counts_go_to_one_session_or_to_all_of_a_client(self) -> None:
+        async with running_node() as node:
+            party = await Party.gather(node)
+            notices = (UnreadNotice(C, Kind.NORMAL, 1, mentioned=False, last=None),)
+            assert await party.hear(UnreadChanged("tom", notices, AT)) == {
+                "phone": [("tom", "unread")],
+                "pc": [("tom", "unread")],
+            }
+            one = UnreadChanged("tom", notices, AT, session=party.number("pc"))
+            assert await party.hear(one) == {"pc": [("tom", "unread")]}
+            assert await party.hear(UnreadChanged("tom", notices, AT, session=999_999)) == {}
+
+    @on_asyncio
+    async def test_a_session_that_is_evicted_is_told_and_hears_no_more(self) -> None:
+        async with running_node() as node:
+            party = await Party.gather(node)
+            evicted = SessionEvicted(party.number("pc"), "tom", silently=False)
+            assert await party.hear(evicted) == {"pc": [("tom", "closed")]}
+            assert await party.hear(evicted) == {}
+            heard = await party.hear(MessagePosted(C, Kind.NORMAL, HELLO, ("tom", "jerry"), origin=0))
+            assert heard == {"phone": [("tom", "direct")], "pc": [("jerry", "direct")]}
+
+    @on_asyncio
+    async def test_one_that_is_evicted_silently_ends_its_connection_unless_others_are_on_it(self) -> None:
+        async with running_node() as node:
+            party = await Party.gather(node)
+            assert await party.hear(SessionEvicted(party.number("pc"), "tom", silently=True)) == {}
+            assert not party.lines["pc"].connection.lost
+            node.tenant.delivery.deliver(SessionEvicted(party.number("phone"), "tom", silently=True))
+            assert await party.lines.pop("phone").receive_all() == []
+            assert node.tenant.presence.online(["tom", "jerry", "spike"]) == ["jerry", "spike"]
+
+    @pytest.mark.parametrize("kind", Event.__subclasses__())
+    def test_every_kind_of_event_has_a_test_here(self, kind: type[Event]) -> None:
+        assert kind in {
+            MessagePosted,
+            ConversationStarted,
+            MembersAdded,
+            MembersRemoved,
+            ConversationUpdated,
+            UnreadChanged,
+            SessionEvicted,
+        }
+
+
+class TestASlowReader:
+    @on_asyncio
+    async def test_is_told_what_it_has_not_read_once_it_reads_again(self) -> None:
+        """The store is the queue: what does not fit is left out, and counted for it when there is room."""
+        messages = 60
+        async with running_node(delivery=Delivery(outbox_bytes=65_536)) as node:
+            tom, jerry = await node.line(), await node.line()
+            await tom.open("tom")
+            await jerry.open("jerry")
+            tea = (await tom.call(starting("jerry"))).convMessage.cid
+            for number in range(messages):
+                await tom.send(message(tea, b"x" * 5_000, serial=number))
+                while (await tom.receive()).cmd != pb.ack:
+                    pass
+            await idle()
+            delivery = node.tenant.delivery
+            assert delivery.withheld > 0
+            assert delivery.withheld + delivery.delivered == messages
+
+            received = [await jerry.receive() for _ in range(2 + delivery.delivered)]
+            assert sum(one.cmd == pb.direct for one in received) == delivery.delivered
+            (told,) = (await jerry.receive()).unreadMessage.convs
+            assert (told.cid, told.unread) == (tea, messages)
+
+            await tom.call(message(tea, b"in time"))
+            assert (await jerry.receive()).directMessage.msg == b"in time"
+            assert not jerry.connection.lost
+
+    @on_asyncio
+    async def test_does_not_keep_the_others_waiting(self) -> None:
+        async with running_node(delivery=Delivery(outbox_bytes=65_536)) as node:
+            tom, slow, quick = await node.line(), await node.line(), await node.line()
+            for line, client_id in ((tom, "tom"), (slow, "slow"), (quick, "quick")):
+                await line.open(client_id)
+            tea = (await tom.call(starting("slow", "quick"))).convMessage.cid
+            for _ in range(2):
+                await quick.receive()
+            for number in range(60):
+                await tom.send(message(tea, b"x" * 5_000, serial=number))
+                assert (await quick.receive()).cmd == pb.direct
+                while (await tom.receive()).cmd != pb.ack:
+                    pass
+            assert node.tenant.delivery.withheld > 0
+            assert not slow.connection.lost

@@ -1,0 +1,483 @@
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from fastim.adapters.memory import MemoryStore
+from fastim.adapters.memory.store import MemoryApplicationStore
+from fastim.core.application import Application
+from fastim.core.conversation import Conversation
+from fastim.core.ids import AppNumber
+from fastim.core.message import Position
+from fastim.runtime.dispatch import Tenant
+from fastim.wire import messages2_pb2 as pb
+from tests.fakes.running import idle, on_asyncio
+from tests.runtime.node import Line, message, opening, running_node, starting
+
+Generic = pb.GenericCommand
+Conv = pb.ConvCommand
+
+
+def kinds(commands: list[pb.GenericCommand]) -> list[str]:
+    """What they are, in short."""
+    return [pb.OpType.Name(one.op) if one.HasField("op") else pb.CommandType.Name(one.cmd) for one in commands]
+
+
+async def receive(line: Line, number: int) -> list[pb.GenericCommand]:
+    return [await line.receive() for _ in range(number)]
+
+
+async def started(line: Line, *members: str, **fields: Any) -> str:
+    """The id of a new conversation; what the starting line is told of it has been read."""
+    reply = await line.call(starting(*members, **fields))
+    while (await line.receive()).op != pb.members_joined:
+        pass
+    return reply.convMessage.cid
+
+
+def with_serial(command: pb.GenericCommand, serial: int | None) -> pb.GenericCommand:
+    """The same command, but for its serial."""
+    other = Generic()
+    other.CopyFrom(command)
+    other.ClearField("i")
+    other.MergeFrom(Generic(i=serial))
+    return other
+
+
+def error_of(generic: pb.GenericCommand) -> tuple[int, str]:
+    assert generic.cmd == pb.error
+    return generic.errorMessage.code, generic.errorMessage.reason
+
+
+class TestOpening:
+    @on_asyncio
+    async def test_the_reply_has_all_that_sdks_need(self) -> None:
+        async with running_node() as node:
+            line = await node.line()
+            opened = await line.open("tom")
+            assert (opened.cmd, opened.op, opened.i, opened.peerId) == (pb.session, pb.opened, 1, "tom")
+            assert opened.serverTs == node.tenant.io.clock.now()
+            assert opened.sessionMessage.st
+            assert opened.sessionMessage.stTtl > 0
+            assert await line.is_silent()
+
+    @on_asyncio
+    async def test_a_client_without_an_id_learns_the_one_it_was_given(self) -> None:
+        async with running_node() as node:
+            line = await node.line()
+            opened = await line.open(None)
+            assert opened.op == pb.opened
+            assert node.tenant.presence.online([opened.peerId]) == [opened.peerId]
+
+    @pytest.mark.parametrize("client_id", ["", "x" * 65])
+    @on_asyncio
+    async def test_an_id_that_cannot_be_is_refused(self, client_id: str) -> None:
+        """Source: wire protocol, open, failures."""
+        async with running_node() as node:
+            line = await node.line()
+            assert error_of(await line.open(client_id)) == (4103, "INVALID_LOGIN")
+            assert len(node.tenant.presence) == 0
+
+    @pytest.mark.parametrize("application_id", ["other", "", None])
+    @on_asyncio
+    async def test_an_application_that_is_not_here_is_refused(self, application_id: str | None) -> None:
+        async with running_node() as node:
+            line = await node.line()
+            command = Generic(cmd=pb.session, op=pb.open, appId=application_id, peerId="tom", i=1)
+            assert error_of(await line.call(command)) == (4100, "APP_NOT_AVAILABLE")
+
+    @on_asyncio
+    async def test_a_connection_stays_with_its_application(self) -> None:
+        async with running_node() as node:
+            other = Application(AppNumber(2), "other", "key", "master", "hook")
+            node.dispatcher.tenants["other"] = Tenant(other, node.tenant.io, node.tenant.presence, node.tenant.delivery)
+            line = await node.line()
+            await line.open()
+            second = Generic(cmd=pb.session, op=pb.open, appId="other", peerId="jerry", i=2)
+            assert error_of(await line.call(second))[0] == 4100
+            query = Generic(cmd=pb.conv, op=pb.query, appId="other", i=3)
+            assert error_of(await line.call(query))[0] == 4100
+            assert (await line.call(Generic(cmd=pb.conv, op=pb.query, appId="app", i=4))).op == pb.results
+
+    @on_asyncio
+    async def test_what_is_unread_follows_the_reply(self) -> None:
+        async with running_node() as node:
+            tom = await node.line()
+            await tom.open("tom")
+            tea = await started(tom, "jerry")
+            await tom.call(message(tea))
+            jerry = await node.line()
+            await jerry.send(opening("jerry"))
+            opened, unread = await receive(jerry, 2)
+            assert (opened.op, unread.cmd, unread.peerId) == (pb.opened, pb.unread, "jerry")
+            assert not unread.HasField("i")
+            assert [(one.cid, one.unread) for one in unread.unreadMessage.convs] == [(tea, 1)]
+
+    @on_asyncio
+    async def test_an_expired_token_is_said_with_and_without_a_serial(self) -> None:
+        """Java reopens without one, and clears its token on hearing this. Source: wire protocol, open, failures."""
+        async with running_node() as node:
+            line = await node.line()
+            refused = await line.open("tom", st="made up", r=True)
+            assert (refused.i, error_of(refused)) == (1, (4112, "SESSION_TOKEN_EXPIRED"))
+            refused = await line.call(with_serial(opening("tom", st="made up", r=True), None))
+            assert error_of(refused) == (4112, "SESSION_TOKEN_EXPIRED")
+            assert not refused.HasField("i")
+            assert refused.peerId == "tom"
+
+    @on_asyncio
+    async def test_a_conflict_is_an_error_to_who_asked_with_a_serial_and_an_ending_to_who_did_not(self) -> None:
+        """Source: wire protocol, tag, device identity and 4111."""
+        async with running_node() as node:
+            await (await node.line()).open("tom", tag="mobile", deviceId="phone")
+            line = await node.line()
+            refused = await line.open("tom", tag="mobile", deviceId="tablet", r=True)
+            assert (refused.i, error_of(refused)) == (1, (4111, "SESSION_CONFLICT"))
+            ending = await line.call(with_serial(opening("tom", tag="mobile", deviceId="tablet", r=True), None))
+            assert (ending.cmd, ending.op, ending.peerId) == (pb.session, pb.closed, "tom")
+            assert ending.sessionMessage.code == 4111
+            assert not ending.HasField("i")
+
+    @on_asyncio
+    async def test_who_is_pushed_out_is_told_and_the_rest_of_its_connection_lives(self) -> None:
+        async with running_node() as node:
+            phone, tablet = await node.line(), await node.line()
+            await phone.open("tom", tag="mobile", deviceId="phone")
+            await phone.open("jerry")
+            await tablet.open("tom", tag="mobile", deviceId="tablet")
+            ending = await phone.receive()
+            assert (ending.op, ending.peerId, ending.sessionMessage.code) == (pb.closed, "tom", 4111)
+            assert error_of(await phone.call(Generic(cmd=pb.conv, op=pb.query, peerId="tom", i=5)))[0] == 4105
+            assert (await phone.call(Generic(cmd=pb.conv, op=pb.query, i=6))).peerId == "jerry"
+
+    @on_asyncio
+    async def test_a_device_that_comes_back_ends_its_older_connection_without_a_word(self) -> None:
+        async with running_node() as node:
+            old, new = await node.line(), await node.line()
+            await old.open("tom", deviceId="phone")
+            await new.open("tom", deviceId="phone")
+            assert await old.receive_all() == []
+            assert await new.is_silent()
+
+
+class TestBeforeASessionIsOpen:
+    @pytest.mark.parametrize(
+        "command",
+        [
+            Generic(cmd=pb.conv, op=pb.query, i=5),
+            Generic(cmd=pb.session, op=pb.close, i=5),
+            Generic(cmd=pb.session, op=pb.refresh, i=5),
+            Generic(cmd=pb.logs, i=5),
+            Generic(cmd=pb.read, i=5),
+            Generic(cmd=pb.report, op=pb.upload, i=5),
+        ],
+    )
+    @on_asyncio
+    async def test_nothing_is_done(self, command: pb.GenericCommand) -> None:
+        async with running_node() as node:
+            line = await node.line()
+            refused = await line.call(command)
+            assert (refused.i, error_of(refused)) == (5, (4105, "SESSION_REQUIRED"))
+            await line.send(with_serial(command, None))
+            assert await line.is_silent()
+
+    @on_asyncio
+    async def test_a_message_is_refused_by_an_ack(self) -> None:
+        async with running_node() as node:
+            refused = await (await node.line()).call(message("c", serial=7))
+            assert (refused.cmd, refused.i, refused.ackMessage.code) == (pb.ack, 7, 4105)
+
+    @on_asyncio
+    async def test_an_echo_is_answered_as_it_came(self) -> None:
+        """C# sends it without a serial and with an id of its own. Source: wire protocol, heartbeat and timeouts."""
+        async with running_node() as node:
+            line = await node.line()
+            assert await line.call(Generic(cmd=pb.echo, i=-3)) == Generic(cmd=pb.echo, i=-3, service=2)
+            assert await line.call(Generic(cmd=pb.echo, peerId="who", appId="x")) == Generic(cmd=pb.echo, service=2)
+
+    @on_asyncio
+    async def test_a_device_may_say_hello(self) -> None:
+        async with running_node() as node:
+            line = await node.line()
+            hello = await line.call(Generic(cmd=pb.login, appId="app", installationId="phone"))
+            assert (hello.cmd, hello.service, hello.installationId) == (pb.loggedin, 0, "phone")
+            assert not hello.HasField("i")
+            hello = await line.call(Generic(cmd=pb.login, installationId="live", service=1, i=4))
+            assert (hello.cmd, hello.service, hello.i) == (pb.loggedin, 1, 4)
+
+    @on_asyncio
+    async def test_nobody_waits_for_the_answer_to_an_ack(self) -> None:
+        async with running_node() as node:
+            line = await node.line()
+            await line.send(Generic(cmd=pb.ack, ackMessage=pb.AckCommand(cid="c", mid="m")))
+            assert await line.is_silent()
+            await line.open()
+            await line.send(Generic(cmd=pb.ack, ackMessage=pb.AckCommand(cid="c", fromts=1, tots=2)))
+            assert await line.is_silent()
+
+
+class TestAnswers:
+    @pytest.mark.parametrize("serial", [-65_535, 0, 2**31 - 1])
+    @on_asyncio
+    async def test_carry_the_serial_and_the_client(self, serial: int) -> None:
+        async with running_node() as node:
+            line = await node.line()
+            await line.open("tom")
+            reply = await line.call(Generic(cmd=pb.conv, op=pb.query, i=serial))
+            assert reply.HasField("i")
+            assert (reply.i, reply.peerId) == (serial, "tom")
+            missing = Generic(cmd=pb.conv, op=pb.count, i=serial, convMessage=Conv(cid="x"))
+            refused = await line.call(missing)
+            assert (refused.i, refused.peerId) == (serial, "tom")
+            assert error_of(refused) == (4303, "CONVERSATION_NOT_FOUND")
+
+    @on_asyncio
+    async def test_a_request_without_a_serial_gets_a_reply_without_one_and_no_error(self) -> None:
+        async with running_node() as node:
+            line = await node.line()
+            await line.open()
+            reply = await line.call(Generic(cmd=pb.conv, op=pb.query))
+            assert reply.op == pb.results
+            assert not reply.HasField("i")
+            await line.send(Generic(cmd=pb.conv, op=pb.count, convMessage=Conv(cid="x")))
+            await line.send(message("x", serial=None))
+            assert await line.is_silent()
+
+    @on_asyncio
+    async def test_reading_is_never_answered_but_told(self) -> None:
+        async with running_node() as node:
+            line = await node.line()
+            await line.open()
+            tea = await started(line)
+            read = pb.ReadCommand(convs=[pb.ReadTuple(cid=tea)])
+            for serial in (None, 9):
+                told = await line.call(Generic(cmd=pb.read, i=serial, readMessage=read))
+                assert told.cmd == pb.unread
+                assert not told.HasField("i")
+            assert await line.is_silent()
+
+    @on_asyncio
+    async def test_a_message_that_is_refused_gets_an_ack_with_a_code(self) -> None:
+        async with running_node() as node:
+            line = await node.line()
+            await line.open()
+            refused = await line.call(message("0" * 24, serial=8))
+            assert (refused.cmd, refused.i, refused.peerId) == (pb.ack, 8, "tom")
+            assert (refused.ackMessage.code, refused.ackMessage.reason) == (4401, "INVALID_MESSAGING_TARGET")
+
+    @pytest.mark.parametrize(
+        "command",
+        [
+            Generic(cmd=pb.goaway),
+            Generic(cmd=pb.patch, op=pb.modify),
+            Generic(cmd=pb.conv, op=pb.members),
+            Generic(cmd=pb.session, op=pb.opened),
+            Generic(cmd=pb.session),
+            Generic(),
+        ],
+    )
+    @on_asyncio
+    async def test_what_is_unknown_is_refused_if_it_has_a_serial_and_harms_nobody(
+        self, command: pb.GenericCommand
+    ) -> None:
+        async with running_node() as node:
+            line = await node.line()
+            await line.open()
+            await line.send(command)
+            refused = await line.call(with_serial(command, 5))
+            assert (refused.i, error_of(refused)) == (5, (4200, "INTERNAL_ERROR"))
+            assert await line.is_silent()
+
+    @on_asyncio
+    async def test_what_is_no_command_ends_the_connection(self) -> None:
+        async with running_node() as node:
+            line, other = await node.line(), await node.line()
+            await line.open()
+            await other.open("jerry")
+            await line.write(b"\x00\x00\x00\x03\xff\xff\xff" + b"\x00\x00\x00\x02\x08\x0e")
+            (farewell,) = await line.receive_all()
+            assert error_of(farewell) == (4114, "UNPARSEABLE_RAW_MESSAGE")
+            assert await other.is_silent()
+
+
+class TestSeveralClientsOnOneConnection:
+    @on_asyncio
+    async def test_whose_command_it_is(self) -> None:
+        """Source: wire protocol, several clients on one connection."""
+        async with running_node() as node:
+            line = await node.line()
+            await line.open("tom")
+            await line.open("jerry")
+            query = Generic(cmd=pb.conv, op=pb.query, i=5)
+            assert (await line.call(query)).peerId == "tom"
+            query.peerId = "jerry"
+            assert (await line.call(query)).peerId == "jerry"
+            query.peerId = "spike"
+            refused = await line.call(query)
+            assert (refused.peerId, error_of(refused)) == ("spike", (4105, "SESSION_REQUIRED"))
+
+    @on_asyncio
+    async def test_one_may_close_and_the_other_stays(self) -> None:
+        async with running_node() as node:
+            line = await node.line()
+            await line.open("tom")
+            await line.open("jerry")
+            closed = await line.call(Generic(cmd=pb.session, op=pb.close, peerId="tom", i=5))
+            assert (closed.op, closed.i, closed.peerId) == (pb.closed, 5, "tom")
+            assert not closed.sessionMessage.HasField("code")
+            assert (await line.call(Generic(cmd=pb.conv, op=pb.query, i=6))).peerId == "jerry"
+            assert node.tenant.presence.online(["tom", "jerry"]) == ["jerry"]
+
+    @on_asyncio
+    async def test_opening_again_takes_the_place_of_the_session_before(self) -> None:
+        async with running_node() as node:
+            line = await node.line()
+            for device in ("a", "a", "b", ""):
+                assert (await line.open("tom", deviceId=device)).op == pb.opened
+            assert len(node.tenant.presence) == 1
+            assert await line.is_silent()
+
+
+class TestOrder:
+    @on_asyncio
+    async def test_a_reply_comes_before_what_it_causes(self) -> None:
+        """Two clients share the socket. Source: wire protocol, envelope rules."""
+        async with running_node() as node:
+            line = await node.line()
+            await line.open("tom")
+            await line.open("jerry")
+            await line.send(starting("jerry", peerId="tom"))
+            commands = await receive(line, 5)
+            assert kinds(commands) == ["started", "joined", "joined", "members_joined", "members_joined"]
+            tea = commands[0].convMessage.cid
+            await line.send(message(tea, peerId="tom"))
+            commands = await receive(line, 2)
+            assert kinds(commands) == ["ack", "direct"]
+            assert commands[1].peerId == "jerry"
+            update = Conv(cid=tea, attr=pb.JsonObjectMessage(data='{"name":"tea"}'))
+            await line.send(Generic(cmd=pb.conv, op=pb.update, peerId="tom", i=6, convMessage=update))
+            commands = await receive(line, 2)
+            assert [(one.HasField("i"), one.peerId) for one in commands] == [(True, "tom"), (False, "jerry")]
+            await line.send(
+                Generic(cmd=pb.conv, op=pb.remove, peerId="tom", i=7, convMessage=Conv(cid=tea, m=["jerry"]))
+            )
+            assert kinds(await receive(line, 3)) == ["removed", "left", "members_left"]
+
+    @on_asyncio
+    async def test_commands_are_begun_in_the_order_in_which_they_came(self) -> None:
+        async with running_node() as node:
+            line = await node.line()
+            await line.open("tom")
+            tea = await started(line)
+            await line.send(*(message(tea, str(number).encode(), serial=number) for number in range(20)))
+            assert [one.i for one in await receive(line, 20)] == list(range(20))
+            logs = await line.call(Generic(cmd=pb.logs, i=99, logsMessage=pb.LogsCommand(cid=tea, limit=20)))
+            assert [item.data for item in logs.logsMessage.logs] == [str(number).encode() for number in range(20)]
+
+    @on_asyncio
+    async def test_a_member_gets_them_in_the_order_of_the_history(self) -> None:
+        async with running_node() as node:
+            tom, jerry = await node.line(), await node.line()
+            await jerry.open("jerry")
+            await tom.open("tom")
+            tea = await started(tom, "jerry")
+            for line in (tom, jerry):
+                await line.send(*(message(tea, serial=number) for number in range(10)))
+            await idle()
+            logs = await tom.call(Generic(cmd=pb.logs, i=99, logsMessage=pb.LogsCommand(cid=tea, limit=100)))
+            received = []
+            while logs.cmd != pb.logs:
+                received.append(logs)
+                logs = await tom.receive()
+            assert [one.directMessage.id for one in received if one.cmd == pb.direct] == [
+                item.msgId for item in logs.logsMessage.logs if item.sender == "jerry"
+            ]
+
+
+class TestBugs:
+    @on_asyncio
+    async def test_a_bug_is_answered_logged_and_survived(self) -> None:
+        async with running_node(store=Broken()) as node:
+            line = await node.line()
+            await line.open()
+            with capture_logs() as logs:
+                refused = await line.call(Generic(cmd=pb.conv, op=pb.count, i=5, convMessage=Conv(cid="0" * 24)))
+                answered = await line.call(message("0" * 24, serial=6))
+            assert error_of(refused) == (4200, "INTERNAL_ERROR")
+            assert refused.errorMessage.detail == ""
+            assert (answered.cmd, answered.ackMessage.code) == (pb.ack, 4200)
+            assert [(one["event"], one["command"]) for one in logs] == [
+                ("a command failed", "CountMembers"),
+                ("a command failed", "Send"),
+            ]
+            assert await line.is_silent()
+
+    @on_asyncio
+    async def test_a_bug_in_what_nobody_waits_for_is_survived_too(self) -> None:
+        async with running_node(store=Broken()) as node:
+            line = await node.line()
+            await line.open()
+            with capture_logs() as logs:
+                await line.send(Generic(cmd=pb.conv, op=pb.count, convMessage=Conv(cid="0" * 24)))
+                assert await line.is_silent()
+                await idle()
+            assert [one["event"] for one in logs] == ["a command failed"]
+
+
+class Broken(MemoryApplicationStore):
+    """A store with a bug."""
+
+    def __init__(self) -> None:
+        super().__init__(MemoryStore())
+
+    async def find_conversation(self, conversation_id: str) -> Conversation | None:
+        raise RuntimeError("a bug")
+
+
+class TestCounting:
+    @on_asyncio
+    async def test_commands_by_kind_and_refusals_by_code(self) -> None:
+        async with running_node() as node:
+            line = await node.line()
+            await line.open()
+            await line.call(message("c"))
+            await line.call(message("c"))
+            await line.call(Generic(cmd=pb.goaway, i=5))
+            assert node.dispatcher.commands == {"OpenSession": 1, "Send": 2, "Unknown": 1}
+            assert node.dispatcher.refusals == {4401: 2, 4200: 1}
+
+    @on_asyncio
+    async def test_the_end_waits_for_what_is_under_way(self) -> None:
+        async with running_node() as node:
+            line = await node.line()
+            await line.open()
+            tea = await started(line)
+            await line.send(*(message(tea, serial=number) for number in range(5)))
+            await idle()
+            await node.dispatcher.finish()
+            head = await node.store.find_head(tea)
+            assert await node.store.find_message(tea, Position(head.timestamp, head.last_id)) is not None
+            assert head.sequence == 5
+
+
+class TestGone:
+    @on_asyncio
+    async def test_sessions_go_with_their_connection(self) -> None:
+        async with running_node() as node:
+            line, other = await node.line(), await node.line()
+            await line.open("tom")
+            await line.open("jerry")
+            await other.open("tom")
+            line.hang_up()
+            await idle()
+            assert node.tenant.presence.online(["tom", "jerry"]) == ["tom"]
+            assert len(node.tenant.presence) == 1
+
+    @on_asyncio
+    async def test_a_session_is_not_opened_on_a_connection_that_has_gone(self) -> None:
+        async with running_node() as node:
+            line = await node.line()
+            await line.send(opening("tom"))
+            line.hang_up()
+            await idle()
+            assert len(node.tenant.presence) == 0
