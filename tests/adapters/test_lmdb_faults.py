@@ -1,3 +1,5 @@
+# ruff: noqa: ASYNC220 - nobody else runs on a test's loop
+
 import fcntl
 import json
 import os
@@ -151,6 +153,7 @@ class TestWritesThatFail:
             assert (await part.append(CONVERSATION, draft("ann", token="t"), T0)).fresh
         assert verify(tmp_path / "data").problems == ()
 
+    @pytest.mark.slow
     async def test_a_killed_reader_is_forgotten_by_the_next_sweep(self, tmp_path: Path) -> None:
         async with opened(tmp_path / "data") as (store, part):
             reader = subprocess.Popen(
