@@ -4,6 +4,7 @@ Pure functions: the caller brings the time and the random bytes.
 """
 
 import hashlib
+from binascii import b2a_base64
 from collections.abc import Iterable
 from typing import NewType
 
@@ -18,8 +19,11 @@ CONVERSATION_ENTROPY_BYTES = 7
 CLIENT_ID_MAX_CHARACTERS = 64
 TEMPORARY_PREFIX = "_tmp:"
 
-# Base64's 64 characters in ASCII order, so that ids sort as the bytes they stand for do.
-_ORDERED_ALPHABET = "-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz"
+# URL-safe Base64's characters in ASCII order, so that ids sort as the bytes they stand for do.
+_IN_ORDER = bytes.maketrans(
+    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/",
+    b"-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz",
+)
 _HEX_DIGITS = frozenset("0123456789abcdef")
 
 
@@ -29,8 +33,7 @@ def message_id(timestamp: Millis, entropy: bytes) -> str:
     Args:
         entropy: ``MESSAGE_ENTROPY_BYTES`` random bytes; they keep ids of one millisecond apart and hard to guess.
     """
-    value = int.from_bytes(timestamp.to_bytes(6) + entropy) << 4
-    return "".join([_ORDERED_ALPHABET[(value >> shift) & 63] for shift in range(126, -1, -6)])
+    return b2a_base64(timestamp.to_bytes(6) + entropy).translate(_IN_ORDER)[:MESSAGE_ID_LENGTH].decode()
 
 
 def conversation_id(now: Millis, entropy: bytes, *, temporary: bool = False) -> str:
