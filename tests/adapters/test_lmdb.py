@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import pytest
 from fastim.adapters.lmdb import LmdbStore
 from fastim.adapters.lmdb.records import FORMAT, encode_packed
 from fastim.adapters.lmdb.verify import verify
-from fastim.core.errors import SettingsError
+from fastim.core.errors import ConversationNotFound, SettingsError
 from fastim.core.message import Span
 from fastim.core.session import Grant
 from fastim.core.units import Millis
@@ -145,6 +145,20 @@ class TestWriting:
             assert sum(store.statistics.commit_seconds_counts) == store.statistics.commits
             assert 0 < store.statistics.last_commit_seconds < store.statistics.commit_seconds
             assert store.statistics.queued == store.statistics.failures == 0
+
+    async def test_awaiters_go_on_in_the_order_of_the_calls(self, path: Path) -> None:
+        async with opened(path) as (_, part):
+            await part.create_conversation(conversation())
+            ended: list[int] = []
+
+            async def send(number: int) -> None:
+                targets = [CONVERSATION, OTHER, "no id", CONVERSATION]
+                with suppress(ConversationNotFound):
+                    await part.append(targets[number % 4], draft(token=str(number % 8)), T0)
+                ended.append(number)
+
+            await asyncio.gather(*map(send, range(2_500)))
+            assert ended == list(range(2_500))
 
     async def test_a_write_nobody_waits_for_any_more_is_still_done(self, path: Path) -> None:
         async with opened(path) as (_, part):

@@ -138,14 +138,10 @@ class LmdbStore:
     def submit(self, change: Callable[[Batch], R | changes.Unfinished]) -> asyncio.Future[R]:
         """Queue a change; its future fails with ``Unavailable`` when the store is closed."""
         if self._closing:
-            return self.refuse(Unavailable("the store is closed"))
+            refused: asyncio.Future[R] = self._loop.create_future()
+            refused.set_exception(Unavailable("the store is closed"))
+            return refused
         return self._writer.submit(change)
-
-    def refuse(self, error: Exception) -> asyncio.Future[Any]:
-        """What a write returns that is refused before it is queued."""
-        refused = self._loop.create_future()
-        refused.set_exception(error)
-        return refused
 
     def _finish(self) -> None:
         self._writer.join()
@@ -229,7 +225,7 @@ class LmdbApplicationStore:
     ) -> Awaitable[None]:
         scope = self._scope(conversation.id)
         if scope is None:
-            return self._store.refuse(ConversationNotFound())
+            return self._store.submit(_unfound)
         come = [_member_key(member) for member in joined]
         gone = [_member_key(member) for member in left]
         record = encode_json(conversation)
@@ -240,7 +236,7 @@ class LmdbApplicationStore:
     def append(self, conversation_id: str, draft: Draft, now: Millis) -> Awaitable[Appended]:
         scope = self._scope(conversation_id)
         if scope is None:
-            return self._store.refuse(ConversationNotFound())
+            return self._store.submit(_unfound)
         # What can be worked out here is: this thread has time while the writer's waits for the disk.
         token = scope + token_hash(draft.sender, draft.token) if draft.token else None
         client = client_key(draft.sender)
@@ -420,6 +416,11 @@ def _member_key(client_id: str) -> bytes:
     if client is None:
         raise ValueError(f"{client_id!r} is not a client id")
     return client
+
+
+def _unfound(batch: Batch) -> Any:
+    """A change to a conversation that cannot be, refused in its place in the queue."""
+    raise ConversationNotFound
 
 
 def _nothing(batch: Batch) -> None:
