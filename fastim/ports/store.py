@@ -2,7 +2,8 @@
 
 Reads are coroutines that see everything committed. Writes are plain calls: by the time one returns it is queued, in the
 order of the calls; awaiting what it returned waits until it is on disk. So a use case can leave its lane between the
-two.
+two. Those who await appends and changes of conversations go on in the order of the calls, too: that is what keeps
+events in the order of messages.
 
 Every write is one transaction: all of it is on disk or none. A write that fails raises ``Unavailable`` from its
 awaitable and has changed nothing.

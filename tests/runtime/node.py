@@ -130,17 +130,14 @@ class Line:
 
 
 class Node(Switchboard):
-    """A dispatcher with one application.
+    """A dispatcher with one application."""
 
-    Args:
-        store: Instead of an empty one in memory.
-    """
-
-    def __init__(self, limits: Limits, delivery: DeliverySettings, store: ApplicationStore, tenant: Tenant) -> None:
+    def __init__(self, limits: Limits, delivery: DeliverySettings, tenant: Tenant, clock: SettableClock) -> None:
         self.dispatcher = Dispatcher()
         self.dispatcher.tenants[tenant.application.id] = tenant
         self.tenant = tenant
-        self.store = store
+        self.store = tenant.io.store
+        self.clock = clock
         super().__init__(self.dispatcher, limits, delivery)
 
 
@@ -148,25 +145,28 @@ class Node(Switchboard):
 async def running_node(
     limits: Limits | None = None, delivery: DeliverySettings | None = None, store: ApplicationStore | None = None
 ) -> AsyncIterator[Node]:
-    """A node for the length of the block."""
+    """A node for the length of the block.
+
+    Args:
+        store: Instead of an empty one in memory.
+    """
     memory = MemoryStore()
     application = await memory.save_application(APPLICATION, "key", "master", "hook")
-    store = store or memory.of(application)
+    clock = SettableClock()
     presence = Presence()
     deliveries = Delivery(presence)
     io = Io(
         application=application,
         policy=Policy(),
-        store=store,
+        store=store or memory.of(application),
         lanes=LocalLanes(),
         bus=InProcessBus(deliveries.deliver),
         directory=presence,
-        clock=SettableClock(),
+        clock=clock,
         entropy=random.Random(7).randbytes,
     )
-    node = Node(
-        limits or Limits(), delivery or DeliverySettings(), store, Tenant(application, io, presence, deliveries)
-    )
+    tenant = Tenant(application, io, presence, deliveries)
+    node = Node(limits or Limits(), delivery or DeliverySettings(), tenant, clock)
     try:
         yield node
     finally:

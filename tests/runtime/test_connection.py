@@ -129,6 +129,8 @@ class TestDeadlines:
         async with connected() as (line, recorder):
             taken = await clog(line)
             began = now()
+            await later(10)
+            line.connection.heard()
             await recorder.gone.wait()
             assert 15 <= now() - began < 18
             assert len(await line.receive_all()) < taken
@@ -167,6 +169,20 @@ class TestClosing:
             line.hang_up()
             await recorder.gone.wait()
             assert recorder.serials == []
+
+    @on_asyncio
+    async def test_a_client_that_was_not_read_is_seen_to_leave(self) -> None:
+        async with connected() as (line, recorder):
+            recorder.holding = True
+            await line.send(*map(echo, range(10)))
+            await idle()
+            began = now()
+            line.connection.close(ServerStopping())
+            assert codes(await line.receive_all()) == [1001]
+            line.hang_up()
+            await recorder.gone.wait()
+            assert now() - began < 1
+            assert recorder.serials == [0, 1]
 
     @on_asyncio
     async def test_it_may_end_without_a_word(self) -> None:

@@ -180,6 +180,7 @@ class TestASlowReader:
             assert delivery.withheld > 0
             assert delivery.withheld + delivery.delivered == messages
 
+            node.clock.step(600_000)
             received = [await jerry.receive() for _ in range(2 + delivery.delivered)]
             assert sum(one.cmd == pb.direct for one in received) == delivery.delivered
             (told,) = (await jerry.receive()).unreadMessage.convs

@@ -1,3 +1,4 @@
+import asyncio
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from fastim.core.conversation import Conversation
 from fastim.core.ids import AppNumber
 from fastim.core.message import Position
 from fastim.runtime.dispatch import Tenant
+from fastim.settings import Limits
 from fastim.wire import messages2_pb2 as pb
 from tests.fakes.running import idle, on_asyncio
 from tests.runtime.node import Line, message, opening, running_node, starting
@@ -461,6 +463,16 @@ class TestCounting:
 
 
 class TestGone:
+    @on_asyncio
+    async def test_who_has_opened_a_session_may_be_silent_for_longer(self) -> None:
+        async with running_node(Limits(login_seconds=20, read_timeout_seconds=100)) as node:
+            line = await node.line()
+            await line.open()
+            began = asyncio.get_running_loop().time()
+            (farewell,) = await line.receive_all()
+            assert error_of(farewell) == (4107, "READ_TIMEOUT")
+            assert 100 <= asyncio.get_running_loop().time() - began < 103
+
     @on_asyncio
     async def test_sessions_go_with_their_connection(self) -> None:
         async with running_node() as node:

@@ -298,6 +298,7 @@ class TestQuerying:
         one = await world.start(tom)
         with pytest.raises(QueryFailed):
             await query(world, tom, {"c": "tom"})
+        assert await query(world, tom, {"c": "tom"}, limit=0) == []
         assert len(await query(world, tom, {"m": "tom", "c": "tom"})) == 4
         assert len(await query(world, tom, {"objectId": one})) == 1
         assert len(await query(world, tom)) == 4

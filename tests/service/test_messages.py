@@ -253,6 +253,25 @@ class TestOrder:
             world.store.go_on()
         assert [event.message.body for event in world.bus.of(MessagePosted)] == [b"0", b"1", b"2", b"3", b"4"]
 
+    @on_trio
+    async def test_who_is_being_removed_sends_no_more(self) -> None:
+        """Nothing is admitted by what was so before a change that is on its way to the disk."""
+        world = await new_world()
+        tom, jerry = await world.login("tom"), await world.login("jerry")
+        tea = await world.start(tom, "jerry")
+        world.store.hold_back()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(remove_members, world.io, tom, RemoveMembers(tea, ("jerry",)))
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(self.refused, world, jerry, tea)
+            await trio.testing.wait_all_tasks_blocked()
+            world.store.go_on()
+        assert not world.bus.of(MessagePosted)
+
+    async def refused(self, world: World, sender: Session, conversation_id: str) -> None:
+        with pytest.raises(InvalidTarget):
+            await world.send(sender, conversation_id)
+
     @explored
     @given(schedules)
     @on_trio
