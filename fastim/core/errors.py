@@ -62,6 +62,10 @@ class AppNotAvailable(Refusal, code=4100, reason="APP_NOT_AVAILABLE"):
     """No such application here."""
 
 
+class SignatureFailed(Refusal, code=4102, reason="SIGNATURE_FAILED"):
+    """The application wants a signature, and none was given, or one that is wrong, too old, used or void."""
+
+
 class InvalidLogin(Refusal, code=4103, reason="INVALID_LOGIN"):
     """The client id is empty, too long or not printable."""
 
@@ -78,8 +82,16 @@ class SessionTokenExpired(Refusal, code=4112, reason="SESSION_TOKEN_EXPIRED"):
     """The session token is unknown or too old."""
 
 
+class SendQuotaExceeded(Refusal, code=4116, reason="MESSAGE_SENT_QUOTA_EXCEEDED"):
+    """The client sends too much in a minute."""
+
+
 class InternalError(Refusal, code=4200, reason="INTERNAL_ERROR"):
     """A bug, or something that this server does not do."""
+
+
+class ConversationSignatureFailed(Refusal, code=4302, reason="CONVERSATION_SIGNATURE_FAILED"):
+    """As 4102, for starting a conversation and for changing its members."""
 
 
 class ConversationNotFound(Refusal, code=4303, reason="CONVERSATION_NOT_FOUND"):
@@ -118,6 +130,10 @@ class MembershipRequired(Refusal, code=4317, reason="CONVERSATION_MEMBERSHIP_REQ
     """Only a member may do this."""
 
 
+class OperationQuotaExceeded(Refusal, code=4318, reason="CONVERSATION_API_QUOTA_EXCEEDED"):
+    """The client asks for too much in a minute; anything but sending."""
+
+
 class InvalidTarget(Refusal, code=4401, reason="INVALID_MESSAGING_TARGET"):
     """No such conversation, or not a member."""
 
@@ -136,6 +152,10 @@ class ReadTimeout(Closure, code=4107, reason="READ_TIMEOUT"):
 
 class LoginTimeout(Closure, code=4108, reason="LOGIN_TIMEOUT"):
     """No session was opened in time."""
+
+
+class KickedByApp(Closure, code=4115, reason="KICKED_BY_APP"):
+    """The application ended the client's sessions; what it was told as the reason takes the place of the name."""
 
 
 class WireError(Closure, code=4114, reason="UNPARSEABLE_RAW_MESSAGE"):

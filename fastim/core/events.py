@@ -121,3 +121,16 @@ class SessionEvicted(Event, frozen=True):
     session: int
     client_id: str
     silently: bool
+
+
+class ClientKicked(Event, frozen=True):
+    """The application ended all sessions of a client that were open at that moment.
+
+    Attributes:
+        reason: In the application's own words, or empty.
+        at: Sessions that were opened later are not meant.
+    """
+
+    client_id: str
+    reason: str
+    at: Millis

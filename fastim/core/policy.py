@@ -20,6 +20,7 @@ class Policy(Struct, frozen=True):
         unread_conversations: How many conversations the notification at login names.
         token_ttl_seconds: How long a session token can open a session.
         query_scan: How many conversations a query may look at when neither ids nor members narrow it.
+        signature_required: Whether login and changes of members need a signature made with the master key.
     """
 
     message_bytes: int = 5120
@@ -28,3 +29,4 @@ class Policy(Struct, frozen=True):
     unread_conversations: int = 50
     token_ttl_seconds: int = 172_800
     query_scan: int = 50_000
+    signature_required: bool = False

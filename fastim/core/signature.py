@@ -14,6 +14,8 @@ VALID = Millis(6 * 3_600_000)
 """How long a signature can be used. Source: guide, senior."""
 AHEAD = Millis(600_000)
 """How far ahead of ours the signer's clock may be."""
+STEP_BACK = Millis(24 * 3_600_000)
+"""By how much our clock may be set back without a used signature counting again."""
 NONCE_MAX_CHARACTERS = 256
 _SECONDS_BELOW = 100_000_000_000
 """A timestamp below this is in seconds: in milliseconds it would lie before 1974."""
@@ -69,4 +71,4 @@ def vouches(
 
 def used_until(signature: Signature, now: Millis) -> tuple[str, Millis]:
     """The name under which a signature's use is remembered, and until when it has to be."""
-    return signature.digest.lower(), Millis(now + VALID + AHEAD)
+    return signature.digest.lower(), Millis(now + VALID + AHEAD + STEP_BACK)

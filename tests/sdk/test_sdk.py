@@ -24,12 +24,7 @@ def names(folder: str) -> list[str]:
 
 
 def cases(folder: str) -> list[tuple[str, str, str]]:
-    return [
-        (version, mode, name)
-        for name in names(folder)
-        for version in (OLD, NEW)
-        for mode in ("binary", "base64")
-    ]
+    return [(version, mode, name) for name in names(folder) for version in (OLD, NEW) for mode in ("binary", "base64")]
 
 
 @pytest.mark.parametrize(("version", "mode", "scenario"), cases("scenarios"))
