@@ -5,6 +5,8 @@ ARGS ?=
 TESTS ?= tests
 PYTEST_ARGS ?=
 FASTIM_CRASH_POINTS ?= 50
+FASTIM_FUZZ_FRAMES ?= 200000
+FASTIM_FUZZ_SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -15,7 +17,7 @@ STUBBED := $(patsubst fastim/%.pyi,fastim.%,$(wildcard fastim/_*.pyi))
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help serve build test check lint types contracts stubs workflows fragments test-native
-.PHONY: sanitize e2e sdk sdk-deps crash bench annotate proto changelog wheels clean
+.PHONY: sanitize sanitized fuzz conformance e2e sdk sdk-deps crash bench bench-spine annotate proto changelog wheels clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-22s %s\n", $$1, $$2}'
@@ -26,7 +28,7 @@ serve: build ## build and start a server with its data in ./data; ARGS="..." add
 
 build: build/.native ## make .venv and compile, which leaves .venv/bin/fastim
 
-test: build $(VENV)/.test ## the quick suite: everything in tests/ but sdk and crash
+test: build $(VENV)/.test ## the quick suite: everything in tests/ but conformance, sdk and crash
 	$(BIN)/pytest $(TESTS) $(PYTEST_ARGS)
 
 check: lint types contracts stubs workflows fragments ## all of them; `make -k check` goes on after the first failure
@@ -58,11 +60,22 @@ test-native: build $(VENV)/.test ## the native modules' tests, on a build with e
 	$(BIN)/pytest -o pythonpath='build/checked .' tests/native $(PYTEST_ARGS)
 
 # Python's own allocator would hide overruns from ASan, and what CPython keeps at its end is not a leak.
-sanitize: build $(VENV)/.test ## the same under AddressSanitizer and UndefinedBehaviorSanitizer; Linux, gcc
-	@[ "$$(uname)" = Linux ] || $(call fail,make sanitize needs Linux and gcc)
+SANITIZED_PYTEST = LD_PRELOAD="$$($(CC) -print-file-name=libasan.so)" ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
+    $(BIN)/pytest -o pythonpath='build/sanitize .'
+
+sanitize: sanitized ## the same, and a little fuzzing, under AddressSanitizer and UndefinedBehaviorSanitizer; Linux, gcc
+	$(SANITIZED_PYTEST) tests/native tests/fuzz $(PYTEST_ARGS)
+
+fuzz: sanitized ## FASTIM_FUZZ_FRAMES (200000) mutated frames on each door, sanitized; FASTIM_FUZZ_SEED makes them again
+	FASTIM_FUZZ_FRAMES=$(FASTIM_FUZZ_FRAMES) FASTIM_FUZZ_SEED=$(FASTIM_FUZZ_SEED) \
+	    $(SANITIZED_PYTEST) tests/fuzz --timeout=3600 $(PYTEST_ARGS)
+
+sanitized: build $(VENV)/.test
+	@[ "$$(uname)" = Linux ] || $(call fail,sanitizers need Linux and gcc)
 	@$(call quietly,build/sanitize.log,FASTIM_BUILD=sanitize $(BIN)/python setup.py -q build --build-lib build/sanitize)
-	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so)" ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
-	    $(BIN)/pytest -o pythonpath='build/sanitize .' tests/native $(PYTEST_ARGS)
+
+conformance: build $(VENV)/.conformance ## the Autobahn cases against the WebSocket codec
+	$(BIN)/pytest tests/conformance --timeout=300 $(PYTEST_ARGS)
 
 e2e: build $(VENV)/.test ## a real server, real sockets, our client
 	$(BIN)/pytest tests/end_to_end $(PYTEST_ARGS)
@@ -77,6 +90,13 @@ crash: build $(VENV)/.test ## kill -9 at FASTIM_CRASH_POINTS (50) points under l
 
 bench: build $(VENV)/.tools ## time the native modules and the codec
 	$(BIN)/pytest bench/micro $(PYTEST_ARGS)
+
+# Apart from the first, each runs a server on core 0 and its load on core 1.
+bench-spine: build ## durable sends, memory of idle sessions, inbound sends; 3 minutes on a quiet machine
+	$(BIN)/python bench/durable.py
+	$(BIN)/python -m bench.durable_tcp
+	$(BIN)/python -m bench.idle_memory
+	$(BIN)/python -m bench.inbound
 
 annotate: build ## write Cython's annotated pages to build/cython/annotate
 	@$(call quietly,build/annotate.log,FASTIM_BUILD=annotate $(BIN)/python setup.py -q build_ext --build-lib build/annotate)
@@ -120,6 +140,12 @@ $(VENV)/.test: pyproject.toml $(VENV)/.installed
 $(VENV)/.tools: pyproject.toml $(VENV)/.test
 	@echo 'Installing the development tools into $(VENV)' >&2
 	@$(call quietly,$(VENV)/tools.log,$(PIP) --group dev)
+	@touch $@
+
+# After .tools, for the same reason.
+$(VENV)/.conformance: pyproject.toml $(VENV)/.tools
+	@echo 'Installing the conformance cases into $(VENV)' >&2
+	@$(call quietly,$(VENV)/conformance.log,$(PIP) --group conformance)
 	@touch $@
 
 build/.native: $(NATIVE) setup.py $(VENV)/.installed

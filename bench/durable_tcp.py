@@ -43,7 +43,8 @@ class Load:
     """One way of sending, and what came of it: every figure has one entry for each round.
 
     Args:
-        checkout: Whose server; ``None``: this one's.
+        checkout: Whose server; ``None``: this one's. Another one may keep its records in another form, so that only
+            this one's are written once more by bare LMDB.
     """
 
     def __init__(self, clients: int, rooms: Rooms, body: bytes, checkout: Path | None) -> None:
@@ -66,20 +67,33 @@ class Load:
                 raise SystemExit(f"{refused:.0f} commands were refused: the figures mean nothing")
             for client in clients:
                 client.close()
-            batches = stored_batches(server.process.data)
-        self._replay(batches, warm_up)
+            if self._checkout is None:
+                self._replay(stored_batches(server.process.data), warm_up)
 
     def figure(self, name: str) -> Spread:
         return Spread(self._figures[name])
 
     def row(self, name: str) -> list[str]:
+        rate = self.figure("rate")
+        bare = self.figure("bare") if self._checkout is None else None
         return [
             name,
-            self.figure("rate").show(),
-            self.figure("bare").show(),
-            self.figure("rate").over(self.figure("bare")).show(".2f"),
-            *(f"{self.figure(figure).median:{form}}" for figure, form in MEDIANS.values() if figure in self._figures),
+            rate.show(),
+            bare.show() if bare else "",
+            rate.over(bare).show(".2f") if bare else "",
+            *(
+                f"{self.figure(figure).median:{form}}" if figure in self._figures else ""
+                for figure, form in MEDIANS.values()
+            ),
         ]
+
+    def compare(self, other: "Load") -> str:
+        """What this load's figures are of the other's, round by round."""
+        return ", ".join(
+            f"{name} {self.figure(name).over(other.figure(name)).show('.2f')}"
+            for name in COMPARED
+            if name in self._figures
+        )
 
     def _measure(self, server: Server, senders: Sequence[Sender], seconds: float) -> None:
         commits, spent, driver = server.commits(), server.cpu_seconds(), process_time()
@@ -122,6 +136,7 @@ MEDIANS = {
     "driver %": ("driver", ".0f"),
 }
 """Columns with a median only; processor time of the server's two threads is for each message."""
+COMPARED = ("rate", "p50", "p99", "loop", "others")
 
 
 def main() -> None:
@@ -138,11 +153,7 @@ def main() -> None:
     print(table(head, [load.row(name) for name, load in shown.items()]))
     for name, other in others.items():
         load = loads[name]
-        ratios = (f"{figure} {load.figure(figure).over(other.figure(figure)).show('.2f')}" for figure in COMPARED)
-        print(f"{name}, this over {options.against.name}: {', '.join(ratios)}")
-
-
-COMPARED = ("rate", "p50", "p99", "loop", "others")
+        print(f"{name}, this over {options.against.name}: {load.compare(other)}")
 
 
 def _loads(clients: int, body: bytes, checkout: Path | None) -> dict[str, Load]:

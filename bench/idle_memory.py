@@ -10,7 +10,7 @@ from functools import partial
 
 from bench.load.clients import Client, open_clients, start_conversations
 from bench.load.figures import Spread, interleave, table
-from bench.load.machine import DRIVER_CORE, describe, pin
+from bench.load.machine import DRIVER_CORE, describe, pin, require_linux
 from bench.load.server import Server, running_server
 from bench.load.transports import Tcp, Transport, WebSocket, needed_descriptors
 
@@ -42,6 +42,7 @@ class Door:
 
 def main() -> None:
     options = _options()
+    require_linux()
     needed_descriptors(options.sessions)
     pin(DRIVER_CORE)
     print(describe())

@@ -16,7 +16,7 @@ import uvloop
 
 from bench.load.clients import Client, open_clients, start_conversations
 from bench.load.figures import Spread, interleave, table
-from bench.load.machine import DRIVER_CORE, SERVER_CORE, describe, pin, pinned
+from bench.load.machine import DRIVER_CORE, SERVER_CORE, describe, pin, pinned, require_linux
 from bench.load.sending import Sender, send_for
 from bench.load.server import Server, running_server
 from bench.load.stages import Stages
@@ -56,6 +56,7 @@ class Door:
 
 def main() -> None:
     options = _options()
+    require_linux()
     pin(DRIVER_CORE)
     print(describe())
     print(
@@ -64,20 +65,25 @@ def main() -> None:
     )
     body = b"x" * options.body_bytes
     gc.freeze()
-    checkouts = {"": None} if options.against is None else {"": None, f", {options.against.name}": options.against}
+    transports = (Tcp(), WebSocket())
     with ExitStack() as stack:
-        doors: dict[str, Door] = {}
-        for suffix, checkout in checkouts.items():
-            server = stack.enter_context(running_server(checkout))
-            doors |= {f"{transport.name}{suffix}": Door(server, transport, body) for transport in (Tcp(), WebSocket())}
+        server = stack.enter_context(running_server())
+        doors = {transport.name: Door(server, transport, body) for transport in transports}
+        pairs = [("WebSocket", "TCP")]
+        if options.against is not None:
+            server = stack.enter_context(running_server(options.against))
+            for transport in transports:
+                name = f"{transport.name}, {options.against.name}"
+                doors[name] = Door(server, transport, body)
+                pairs.append((transport.name, name))
         interleave(options.rounds, {name: partial(door.run, options.seconds) for name, door in doors.items()})
     rows = [
         [name, Spread(door.rates).show(), Spread(door.micros).show(".1f"), door.per_core.show()]
         for name, door in doors.items()
     ]
     print(table(["door", "sends/s", "server CPU us each", "sends per core and second"], rows))
-    for name, door in list(doors.items())[1:]:
-        print(f"TCP over {name}, sends per core: {doors['TCP'].per_core.over(door.per_core).show('.2f')}")
+    for one, other in pairs:
+        print(f"{one} over {other}: sends per core {doors[one].per_core.over(doors[other].per_core).show('.2f')}")
     print()
     with pinned(SERVER_CORE), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         stages = runner.run(_stages(options.rounds, body))

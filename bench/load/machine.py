@@ -23,6 +23,16 @@ def describe() -> str:
     )
 
 
+def require_linux() -> None:
+    """For what reads ``/proc``.
+
+    Raises:
+        SystemExit: It is another system.
+    """
+    if sys.platform != "linux":
+        raise SystemExit("this benchmark reads /proc: it runs on Linux only")
+
+
 def pin(core: int) -> None:
     """Keep this thread, and the processes it starts from now on, on ``core``; nothing where that cannot be done."""
     if sys.platform == "linux" and core in range(os.cpu_count() or 1):

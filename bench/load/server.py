@@ -83,11 +83,7 @@ class Server:
         return spent
 
     def memory(self) -> Memory:
-        """What it holds now.
-
-        Raises:
-            OSError: The machine does not tell; only Linux does.
-        """
+        """What it holds now; on Linux only."""
         fields = {}
         for line in (self._proc / "smaps_rollup").read_text().splitlines()[1:]:
             name, _, size = line.partition(":")
