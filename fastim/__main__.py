@@ -35,9 +35,11 @@ Tcp = Annotated[
 Http = Annotated[
     str | None, typer.Option("--http", metavar="HOST:PORT", help="WebSocket, REST, console [127.0.0.1:4568].")
 ]
-Tcps = Annotated[str | None, typer.Option("--tcps", metavar="HOST:PORT", help="--tcp over TLS; not in this version.")]
+Tcps = Annotated[
+    str | None, typer.Option("--tcps", metavar="HOST:PORT", help="--tcp over TLS; see tls.certificate, tls.key.")
+]
 Https = Annotated[
-    str | None, typer.Option("--https", metavar="HOST:PORT", help="--http over TLS; not in this version.")
+    str | None, typer.Option("--https", metavar="HOST:PORT", help="--http over TLS; see tls.certificate, tls.key.")
 ]
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Any setting; may be given many times.")

@@ -1,6 +1,7 @@
 """The one place that wires parts together, and the server's life from start to stop."""
 
 import asyncio
+import gc
 import os
 import secrets
 import signal
@@ -15,14 +16,18 @@ from fastim.adapters.inprocess import InProcessBus
 from fastim.adapters.lmdb import LmdbStore
 from fastim.adapters.lmdb.metrics import StoreCollector
 from fastim.core.application import Application
-from fastim.core.errors import ServerStopping, Unavailable
+from fastim.core.errors import ServerStopping, SettingsError, Unavailable
 from fastim.core.policy import Policy
 from fastim.core.units import Millis
 from fastim.descriptors import connections_for, raise_limit
+from fastim.doors.http.rest import add_rest
 from fastim.doors.http.routes import web_application
 from fastim.doors.listen import Listener, listen_http, listen_tcp
+from fastim.doors.tls import Certificate
 from fastim.logs import set_up_logs
+from fastim.machine import machine_bytes
 from fastim.ports.store import Store
+from fastim.runtime.back_office import BackOffice
 from fastim.runtime.clock import SystemClock
 from fastim.runtime.deadlines import Deadlines
 from fastim.runtime.delivery import Delivery
@@ -30,8 +35,11 @@ from fastim.runtime.dispatch import Dispatcher, Tenant
 from fastim.runtime.gateway import Gateway
 from fastim.runtime.lag import LoopLag
 from fastim.runtime.lanes import LocalLanes
-from fastim.runtime.metrics import Metrics, ServerCollector
+from fastim.runtime.limits import LimitCounters
+from fastim.runtime.memory import MemoryBudget
+from fastim.runtime.metrics import MemoryCollector, Metrics, ServerCollector
 from fastim.runtime.presence import Presence
+from fastim.runtime.quotas import Quotas
 from fastim.service.io import Io
 from fastim.settings import Address, GivenApplication, Loaded
 
@@ -75,6 +83,9 @@ async def _serve(loaded: Loaded, given: GivenApplication | None, *, show_keys: b
         node = Node(loaded, store, applications)
         try:
             await node.listen()
+            _collect_rarely()
+            # Until now there was nothing to reload, and the signal was only kept from ending the process.
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, node.reload)
             if generated or show_keys:
                 _show_keys(applications[0], node)
             sys.stdout.write(f"{node.ready_line}\n")
@@ -87,6 +98,17 @@ async def _serve(loaded: Loaded, given: GivenApplication | None, *, show_keys: b
     finally:
         await store.close()
     _log.info("stopped")
+
+
+def _collect_rarely() -> None:
+    """Keep the cyclic collector away from what lives as long as the server or a session.
+
+    A full collection walks over every session: with 4,500 idle ones, sends had a p99 of 81 ms at the defaults and of
+    5.6 ms so (measured with ``bench/inbound.py``'s load).
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 50, 100)
 
 
 def _within_descriptors(loaded: Loaded, descriptor_limit: int) -> Loaded:
@@ -107,39 +129,72 @@ class Node:
 
     def __init__(self, loaded: Loaded, store: LmdbStore, applications: list[Application]) -> None:
         settings = loaded.settings
+        server = settings.server
         self._settings = settings
         self._store = store
-        self._dispatcher = Dispatcher()
+        # First, because it is what may fail.
+        self._certificate = Certificate(settings.tls) if server.tcps or server.https else None
+        counters = LimitCounters()
+        loop = asyncio.get_running_loop()
+        self._dispatcher = Dispatcher(Quotas(settings.limits, counters, loop.time))
         self._deadlines = Deadlines(asyncio.get_running_loop())
         self._lag = LoopLag()
         self._listeners: list[Listener] = []
         self._sweeping = asyncio.create_task(_sweep(store))
-        self.gateway = Gateway(self._dispatcher, self._deadlines, settings.limits, settings.delivery)
+        self.gateway = Gateway(self._dispatcher, self._deadlines, settings.limits, settings.delivery, counters)
         self.addresses: dict[str, str] = {}
+        self._memory = MemoryBudget(self.gateway, settings.limits.memory_bytes or machine_bytes() // 2)
         self._metrics = Metrics(
-            ServerCollector(self.gateway, self._dispatcher, self._lag), StoreCollector(lambda: store.statistics)
+            ServerCollector(self.gateway, self._dispatcher, self._lag),
+            MemoryCollector(self._memory),
+            StoreCollector(lambda: store.statistics),
         )
         for application in applications:
             self._dispatcher.tenants[application.id] = tenant(application, loaded, store)
 
     async def listen(self) -> None:
-        """Open the doors that the settings name."""
-        server = self._settings.server
-        if server.tcp:
-            await self._opened("tcp", await listen_tcp(Address.parse(server.tcp), self.gateway))
-        if server.http:
-            routes = web_application(
-                knows=self._dispatcher.tenants.__contains__,
-                ready=lambda: self.gateway.accepting,
-                metrics=lambda: (self._metrics.exposition(), self._metrics.content_type),
-                settings=self._settings.http,
-            )
-            listener = await listen_http(Address.parse(server.http), self.gateway, routes, self._settings.http)
-            await self._opened("http", listener)
+        """Open the doors that the settings name.
 
-    async def _opened(self, door: str, listener: Listener) -> None:
+        Raises:
+            SettingsError: One cannot be opened, or the memory that is allowed is not enough.
+        """
+        self._memory.start()
+        server = self._settings.server
+        await self._listen_tcp("tcp", server.tcp)
+        await self._listen_http("http", server.http)
+        await self._listen_tcp("tcps", server.tcps, self._certificate)
+        await self._listen_http("https", server.https, self._certificate)
+
+    async def _listen_tcp(self, door: str, address: str, certificate: Certificate | None = None) -> None:
+        if address:
+            self._opened(door, await listen_tcp(Address.parse(address), self.gateway, certificate))
+
+    async def _listen_http(self, door: str, address: str, certificate: Certificate | None = None) -> None:
+        if not address:
+            return
+        routes = web_application(
+            knows=self._dispatcher.tenants.__contains__,
+            obstacle=lambda: self.gateway.obstacle,
+            metrics=lambda: (self._metrics.exposition(), self._metrics.content_type),
+            settings=self._settings.http,
+        )
+        add_rest(routes, BackOffice(self._dispatcher))
+        settings = self._settings.http
+        self._opened(door, await listen_http(Address.parse(address), self.gateway, routes, settings, certificate))
+
+    def _opened(self, door: str, listener: Listener) -> None:
         self._listeners.append(listener)
         self.addresses[door] = listener.address
+
+    def reload(self) -> None:
+        """Read the certificate's files again. Open connections go on with what they have."""
+        if self._certificate is None:
+            _log.info("nothing to reload")
+            return
+        try:
+            self._certificate.load()
+        except SettingsError as error:
+            _log.error("the certificate was not reloaded, the old one stays in force", reason=str(error))
 
     @property
     def ready_line(self) -> str:
@@ -152,6 +207,7 @@ class Node:
         for listener in self._listeners:
             await listener.close()
         self._sweeping.cancel()
+        self._memory.stop()
         try:
             async with asyncio.timeout(DRAIN_SECONDS):
                 await self._dispatcher.finish()
@@ -195,6 +251,7 @@ def policy(application: Application, loaded: Loaded) -> Policy:
         unread_cap=settings.messages.unread_cap,
         unread_conversations=settings.messages.unread_conversations,
         token_ttl_seconds=loaded.settings.sessions.token_ttl_seconds,
+        signature_required=settings.security.require_signature,
     )
 
 
@@ -250,6 +307,6 @@ def _stop_signal() -> asyncio.Event:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    # Reloading word lists and certificates hangs on this one; until there are any, it must not end the process.
-    loop.add_signal_handler(signal.SIGHUP, lambda: _log.info("nothing to reload"))
+    # It must not end the process while this starts.
+    loop.add_signal_handler(signal.SIGHUP, lambda: None)
     return stopping

@@ -18,7 +18,6 @@ import re
 import resource
 import shutil
 import socket
-import ssl
 import statistics
 import sys
 import tempfile
@@ -30,8 +29,10 @@ from typing import Literal
 
 from msgspec import Struct
 
+from fastim import certificates
 from fastim.core.errors import SettingsError
 from fastim.descriptors import connections_for
+from fastim.machine import machine_bytes
 from fastim.settings import Address, Limits, Server, Settings, Store, Tls
 
 PROBE_BYTES = 4096
@@ -65,6 +66,7 @@ def examine(settings: Settings) -> list[Finding]:
     return [
         *programs(),
         descriptors(settings.limits),
+        memory(settings.limits),
         *data_directory(settings.server, settings.store),
         *store(settings.server),
         *ports(settings.server),
@@ -108,6 +110,16 @@ def descriptors(limits: Limits) -> Finding:
     if allowed < 1000:
         return Finding("descriptors", "warning", f"{says}; raise the limit (ulimit -n, LimitNOFILE=)")
     return Finding("descriptors", "ok", says)
+
+
+def memory(limits: Limits) -> Finding:
+    """The memory that there is, and how much of it the server may have."""
+    there = machine_bytes()
+    budget = limits.memory_bytes or there // 2
+    says = f"{_size(there)}, of which the server may use {_size(budget)} before it lets nobody in any more"
+    if budget > there:
+        return Finding("memory", "warning", f"{says}; lower limits.memory_bytes, or it is never reached")
+    return Finding("memory", "ok", says)
 
 
 def data_directory(server: Server, store: Store) -> Iterator[Finding]:
@@ -174,14 +186,9 @@ def certificate(tls: Tls, server: Server, now: datetime) -> Iterator[Finding]:
     if not tls.certificate:
         return
     try:
-        starts, ends = validity(Path(tls.certificate).read_text(encoding="ascii"))
-        if tls.key:
-            # An empty password, or OpenSSL would ask for one on the terminal.
-            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(tls.certificate, tls.key, password=lambda: "")
-    except (OSError, ValueError) as error:
-        needed = server.tcps or server.https
-        says = f"{tls.certificate} with key {tls.key or '(none)'}: {_reason(error)}"
-        yield Finding("certificate", "failure" if needed else "warning", says)
+        starts, ends = certificates.check(tls.certificate, tls.key)
+    except SettingsError as error:
+        yield Finding("certificate", "failure" if server.tcps or server.https else "warning", str(error))
         return
     if ends <= now:
         yield Finding("certificate", "warning", f"expired on {ends:%Y-%m-%d %H:%M} UTC; no client will accept it")
@@ -216,58 +223,6 @@ def clock(earlier: float) -> Finding:
             "no time service that the kernel knows of keeps it right; run one (chrony, ntpd), here or on the host",
         )
     return Finding("clock", "ok", f"kept right by a time service, to within {error_millis:.0f} ms at worst")
-
-
-# --- Certificates -----------------------------------------------------------------------------------------------------
-
-
-def validity(pem: str) -> tuple[datetime, datetime]:
-    """From when until when the first certificate in ``pem`` holds.
-
-    The standard library shows a certificate's dates only once a handshake has trusted it, so they are read from the
-    DER here. Source: RFC 5280, section 4.1.
-
-    Raises:
-        ValueError: There is no certificate in it.
-    """
-    found = re.search(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", pem, re.DOTALL)
-    if found is None:
-        raise ValueError("no certificate in PEM form")
-    try:
-        fields = list(_elements(_first(_first(ssl.PEM_cert_to_DER_cert(found[0])))))
-        if fields[0][0] == 0xA0:  # version is optional
-            del fields[0]
-        (start_tag, start), (end_tag, end) = _elements(fields[3][1])  # after serial number, signature and issuer
-        return _moment(start_tag, start), _moment(end_tag, end)
-    except (ValueError, IndexError) as error:
-        raise ValueError("not a certificate") from error
-
-
-def _first(der: bytes) -> bytes:
-    return next(_elements(der), (0, b""))[1]
-
-
-def _elements(der: bytes) -> Iterator[tuple[int, bytes]]:
-    """The tag and the content of each element in ``der``."""
-    at = 0
-    while at < len(der):
-        tag, length = der[at], der[at + 1]
-        at += 2
-        if length & 0x80:
-            size = length & 0x7F
-            length = int.from_bytes(der[at : at + size])
-            at += size
-        if at + length > len(der):
-            raise ValueError("cut short")
-        yield tag, der[at : at + length]
-        at += length
-
-
-def _moment(tag: int, text: bytes) -> datetime:
-    digits = text.decode("ascii")
-    if tag == 0x17:  # UTCTime, two digits of the year: 50 and above are of the last century
-        digits = ("19" if digits[:2] >= "50" else "20") + digits
-    return datetime.strptime(digits, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC)
 
 
 # --- The data directory -----------------------------------------------------------------------------------------------

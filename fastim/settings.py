@@ -12,6 +12,7 @@ made here, from the types.
 import difflib
 import functools
 import ipaddress
+import itertools
 import json
 import re
 import tomllib
@@ -146,15 +147,17 @@ class Server(Struct, frozen=True, forbid_unknown_fields=True):
     http: Annotated[HostPort, "Where to listen for WebSocket, REST, console and metrics; empty: nowhere"] = (
         "127.0.0.1:4568"
     )
-    tcps: Annotated[HostPort, "As server.tcp, over TLS; not available in this version"] = ""
-    https: Annotated[HostPort, "As server.http, over TLS; not available in this version"] = ""
+    tcps: Annotated[HostPort, "As server.tcp, over TLS; empty: nowhere"] = ""
+    https: Annotated[HostPort, "As server.http, over TLS; empty: nowhere"] = ""
 
 
 class Tls(Struct, frozen=True, forbid_unknown_fields=True):
-    """What the TLS listeners show."""
+    """What the TLS listeners show; read at the start and again at SIGHUP."""
 
     certificate: Annotated[FilePath, "PEM file: the certificate, then those that lead to its root"] = ""
-    key: Annotated[FilePath, "PEM file: the certificate's private key, without a password"] = ""
+    key: Annotated[
+        FilePath, "PEM file: the certificate's private key, without a password; empty: it is in the certificate's file"
+    ] = ""
 
 
 class Http(Struct, frozen=True, forbid_unknown_fields=True):
@@ -187,7 +190,9 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     room_sends_per_second: Annotated[
         int, Meta(ge=0, le=1_000_000_000), "Messages taken by one chat room in each priority; 0: no limit"
     ] = 0
-    handshake_seconds: Annotated[Seconds, "Time for a connection to finish its HTTP head or WebSocket handshake"] = 10
+    handshake_seconds: Annotated[
+        Seconds, "Time for a TLS handshake, and then for an HTTP head, a WebSocket handshake or the first TCP frame"
+    ] = 10
     login_seconds: Annotated[Seconds, "Time for a connection to open its first session"] = 60
     read_timeout_seconds: Annotated[
         Seconds, "Silence after which a connection is closed; SDKs say something every 180 s"
@@ -200,6 +205,11 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     ] = 64
     connections: Annotated[
         int, Meta(ge=0, le=100_000_000), "Connections at once; 0: as many as the descriptor limit allows"
+    ] = 0
+    memory_bytes: Annotated[
+        int,
+        Meta(ge=0, le=70_368_744_177_664),
+        "Memory of the server, the store's map aside; above it no connection is let in; 0: half of the machine's",
     ] = 0
 
 
@@ -406,14 +416,17 @@ def load(config: Path | None, environ: Mapping[str, str], overrides: Sequence[st
 
 
 def _check(settings: Settings, told_by: Mapping[str, str]) -> None:
-    for name, address in (("server.tcps", settings.server.tcps), ("server.https", settings.server.https)):
-        if address:
-            raise _error(told_by[name], "TLS listeners are not available in this version")
-    tcp, http = settings.server.tcp, settings.server.http
-    if not tcp and not http:
-        raise SettingsError("server.tcp and server.http are both empty: give one of them HOST:PORT")
-    if tcp == http and Address.parse(tcp).port != 0:
-        raise SettingsError(f"server.tcp and server.http are both {tcp}: give one of them another port")
+    server = settings.server
+    listeners = {f"server.{door}": getattr(server, door) for door in ("tcp", "http", "tcps", "https")}
+    if not any(listeners.values()):
+        raise SettingsError("server.tcp and server.http are both empty, and so are the other two: give one HOST:PORT")
+    for one, other in itertools.combinations(listeners, 2):
+        address = listeners[one]
+        if address and address == listeners[other] and Address.parse(address).port != 0:
+            raise SettingsError(f"{one} and {other} are both {address}: give one of them another port")
+    for name in ("server.tcps", "server.https"):
+        if listeners[name] and not settings.tls.certificate:
+            raise _error(told_by[name], "there is no TLS without tls.certificate and tls.key")
     limits = settings.limits
     if limits.frame_bytes < limits.message_bytes:
         raise SettingsError(

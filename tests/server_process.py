@@ -50,6 +50,9 @@ class ServerProcess:
         tcp: What to listen on for framed TCP; port 0 takes a free one at the first start and keeps it at the next.
         http: The same for WebSocket and everything else that starts as HTTP.
         environment: Added to this process's own.
+
+    Attributes:
+        addresses: Where the server listens, by door: ``tcp``, ``http``, and ``tcps`` and ``https`` if they were asked for.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class ServerProcess:
         self._tcp = Address.parse(tcp)
         self._http = Address.parse(http)
         self._environment = environment or {}
+        self.addresses: dict[str, Address] = {}
         self._process: subprocess.Popen[bytes] | None = None
         self._log: IO[bytes] | None = None
 
@@ -152,9 +156,10 @@ class ServerProcess:
         except BaseException:
             self.kill()
             raise
-        listeners = dict(word.split("=", 1) for word in ready.removeprefix(READY).split())
-        self._tcp = Address.parse(listeners["tcp"])
-        self._http = Address.parse(listeners["http"])
+        listeners = (word.split("=", 1) for word in ready.removeprefix(READY).split())
+        self.addresses = {door: Address.parse(text) for door, text in listeners}
+        self._tcp = self.addresses["tcp"]
+        self._http = self.addresses["http"]
         return self
 
     def terminate(self, timeout_seconds: float = STOP_SECONDS) -> int:

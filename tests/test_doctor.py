@@ -20,9 +20,12 @@ from hypothesis import strategies as st
 from fastim import doctor
 from fastim.adapters.lmdb import LmdbStore
 from fastim.adapters.lmdb.environment import DirectoryLock
+from fastim.certificates import validity
 from fastim.descriptors import connections_for
-from fastim.doctor import Finding, examine, validity
+from fastim.doctor import Finding, examine
+from fastim.machine import machine_bytes
 from fastim.settings import Limits, Server, Settings, Store, Tls
+from tests.authority import Authority
 
 # Self-signed, made by openssl. One ends before 2050 and one after, which X.509 writes differently.
 ENDS_2040 = """-----BEGIN CERTIFICATE-----
@@ -71,7 +74,7 @@ def test_everything_is_looked_at_in_a_fixed_order(tmp_path: Path) -> None:
     server = Server(data=str(tmp_path), tcp="127.0.0.1:0", http="[::1]:0")
     found = examine(Settings(server=server))
     assert [finding.about for finding in found] == [
-        *("python", "uvloop", "lmdb", "native modules", "descriptors"),
+        *("python", "uvloop", "lmdb", "native modules", "descriptors", "memory"),
         *("data directory", "cost of a commit", "map size", "port tcp", "port http", "clock"),
     ]
     assert all(finding.says.isprintable() for finding in found)
@@ -211,6 +214,19 @@ def test_more_connections_than_descriptors_is_a_warning() -> None:
     assert f"limits.connections asks for {hard}" in found.says
 
 
+def test_the_memory_that_the_server_may_use_is_half_unless_it_is_said() -> None:
+    found = doctor.memory(Limits())
+    assert found.state == "ok"
+    assert f" may use {doctor._size(machine_bytes() // 2)} before" in found.says
+    assert "may use 512 MiB" in doctor.memory(Limits(memory_bytes=2**29)).says
+
+
+def test_more_memory_than_there_is_is_a_warning() -> None:
+    found = doctor.memory(Limits(memory_bytes=2**46))
+    assert found.state == "warning"
+    assert "may use 64 TiB" in found.says
+
+
 # --- The certificate --------------------------------------------------------------------------------------------------
 
 
@@ -226,15 +242,20 @@ def test_a_certificate_says_from_when_until_when_it_holds(pem: str) -> None:
     assert validity(f"Bag Attributes\n{pem}{ENDS_2040}") == (STARTS, ENDS[pem])
 
 
-@pytest.mark.parametrize("pem", ENDS)
-def test_a_certificate_is_judged_by_the_day(tmp_path: Path, pem: str) -> None:
-    ends, day = ENDS[pem], timedelta(days=1)
-    assert look(tmp_path, pem, STARTS - day).state == "warning"
-    assert "holds from 2026-11-23 01:45" in look(tmp_path, pem, STARTS - day).says
-    assert look(tmp_path, pem, STARTS).state == "ok"
-    assert look(tmp_path, pem, ends - 30 * day).state == "ok"
-    assert look(tmp_path, pem, ends - 29 * day).says.endswith("in 29 days")
-    assert "expired on" in look(tmp_path, pem, ends).says
+@pytest.mark.parametrize("ends", ENDS.values())
+def test_a_certificate_is_judged_by_the_day(tmp_path: Path, ends: datetime) -> None:
+    pair, day = Authority(tmp_path).issue("server", STARTS, ends), timedelta(days=1)
+
+    def judge(now: datetime) -> Finding:
+        (found,) = doctor.certificate(Tls(str(pair.certificate), str(pair.key)), Server(), now)
+        return found
+
+    assert judge(STARTS - day).state == "warning"
+    assert "holds from 2026-11-23 01:45" in judge(STARTS - day).says
+    assert judge(STARTS).state == "ok"
+    assert judge(ends - 30 * day).state == "ok"
+    assert judge(ends - 29 * day).says.endswith("in 29 days")
+    assert "expired on" in judge(ends).says
 
 
 def test_no_certificate_is_nothing_to_say() -> None:
@@ -253,7 +274,7 @@ def test_a_key_that_is_none_is_named(tmp_path: Path) -> None:
     (tmp_path / "key.pem").write_text("not a key", encoding="ascii")
     found = look(tmp_path, ENDS_2040, STARTS, key=str(tmp_path / "key.pem"))
     assert found.state == "warning"
-    assert f"with key {tmp_path / 'key.pem'}: " in found.says
+    assert found.says == f"tls.key: {tmp_path / 'key.pem'}: no private key in PEM form"
     missing = look(tmp_path, ENDS_2040, STARTS, key=str(tmp_path / "none.pem"))
     assert missing.says.endswith("No such file or directory")
 

@@ -29,8 +29,9 @@ from fastim.settings import (
 FIELDS = {field.name: field for field in describe()}
 SERVER = [name for name in FIELDS if name.split(".")[0] in Settings.__struct_fields__]
 APPLICATION = [name for name in FIELDS if name.split(".")[0] in ApplicationSettings.__struct_fields__]
-NOT_YET = ("server.tcps", "server.https")
-SETTABLE = [name for name in FIELDS if name not in NOT_YET]
+WITH_TLS = ("server.tcps", "server.https")
+"""Cannot be set alone."""
+SETTABLE = [name for name in FIELDS if name not in WITH_TLS]
 
 TEXTS = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=20)
 VALUES: dict[str, st.SearchStrategy[Any]] = {
@@ -389,14 +390,21 @@ def test_an_address_reads_back_as_it_is_written(host: str, port: int) -> None:
     assert Address.parse(str(Address(host, port))) == Address(host, port)
 
 
-@pytest.mark.parametrize("name", NOT_YET)
-def test_tls_listeners_are_refused_and_an_empty_one_is_none(name: str) -> None:
+@pytest.mark.parametrize("name", WITH_TLS)
+def test_a_tls_listener_needs_a_certificate_and_an_empty_one_is_none(name: str) -> None:
     said = {source: refusal(lambda source=source: SOURCES[source](name, "127.0.0.1:0")) for source in SOURCES}  # type: ignore[misc]
-    assert all(text.endswith(": TLS listeners are not available in this version") for text in said.values())
+    assert all(text.endswith(": there is no TLS without tls.certificate and tls.key") for text in said.values())
     assert f"fastim.toml: {name}:" in said["file"]
     assert said["environment"].startswith(variable(name))
     assert said["override"].startswith(f"--set {name}:")
     assert all(get(SOURCES[source](name, ""), name) == "" for source in SOURCES)
+    with_certificate = load(None, {}, ["tls.certificate=both.pem", f"{name}=127.0.0.1:0"])
+    assert get(with_certificate, name) == "127.0.0.1:0"
+
+
+@pytest.mark.parametrize("name", WITH_TLS)
+def test_a_tls_listener_may_be_the_only_one(name: str) -> None:
+    load(None, {}, ["--tcp=", "--http=", "tls.certificate=both.pem", f"{name}=127.0.0.1:0"])
 
 
 @pytest.mark.parametrize(
@@ -404,6 +412,8 @@ def test_tls_listeners_are_refused_and_an_empty_one_is_none(name: str) -> None:
     [
         (["--tcp=", "--http="], "server.tcp and server.http are both empty"),
         (["--tcp=a:1", "--http=a:1"], "server.tcp and server.http are both a:1"),
+        (["--tcp=a:1", "--https=a:1"], "server.tcp and server.https are both a:1"),
+        (["--tcps=a:1", "--https=a:1", "tls.certificate=c"], "server.tcps and server.https are both a:1"),
         (["limits.message_bytes=2000", "limits.frame_bytes=1999"], "limits.frame_bytes (1999) is less than"),
     ],
 )

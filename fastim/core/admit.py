@@ -2,8 +2,9 @@
 
 from fastim.core.commands import Send
 from fastim.core.conversation import Conversation
-from fastim.core.errors import InternalError, InvalidTarget, MessageTooLong
+from fastim.core.errors import InternalError, MessageTooLong
 from fastim.core.message import Draft
+from fastim.core.permission import permitted
 from fastim.core.policy import Policy
 
 
@@ -17,11 +18,10 @@ def admit(conversation: Conversation | None, sender: str, command: Send, policy:
     """
     if command.size_bytes > policy.message_bytes:
         raise MessageTooLong(f"{command.size_bytes} bytes of at most {policy.message_bytes}")
-    if conversation is None or not conversation.has_member(sender):
-        raise InvalidTarget
+    target = permitted(conversation, sender, command)
     if command.will:
         raise InternalError("will messages are not available")
-    return conversation, Draft(
+    return target, Draft(
         sender=sender,
         body=command.body,
         binary=command.binary,

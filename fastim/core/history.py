@@ -1,8 +1,7 @@
 """History: which stretch of a conversation a request means."""
 
 from fastim.core.commands import ReadHistory
-from fastim.core.conversation import Conversation
-from fastim.core.errors import HistoryFailed, HistoryRejected
+from fastim.core.errors import HistoryFailed
 from fastim.core.message import Position, Span
 from fastim.core.policy import HISTORY_LIMIT_DEFAULT, HISTORY_LIMIT_MAX
 
@@ -34,17 +33,6 @@ def span(command: ReadHistory) -> Span:
         newest_first=command.newest_first,
         limit=limit,
     )
-
-
-def readable(conversation: Conversation, client_id: str) -> Conversation:
-    """``conversation``, whose history ``client_id`` has to be allowed to read.
-
-    Raises:
-        HistoryRejected: It is not a member.
-    """
-    if not conversation.has_member(client_id):
-        raise HistoryRejected
-    return conversation
 
 
 def _bound(position: Position | None, *, newest_of_millisecond: bool) -> Position | None:

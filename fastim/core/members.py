@@ -1,4 +1,7 @@
-"""Membership: who may come, who may go, and what of a request is done when only a part of it can be."""
+"""Membership: who comes, who goes, and what of a request is done when only a part of it can be.
+
+Who may ask for it is decided in ``fastim.core.permission``.
+"""
 
 from collections.abc import Sequence
 
@@ -10,11 +13,8 @@ from fastim.core.commands import StartConversation
 from fastim.core.conversation import Conversation, Kind, changed_at
 from fastim.core.errors import (
     ConversationFull,
-    ConversationNotFound,
     InvalidLogin,
-    MembershipRequired,
     NormalConversationRequired,
-    UpdateRejected,
 )
 from fastim.core.ids import is_client_id, unique_id
 from fastim.core.policy import Policy
@@ -66,17 +66,14 @@ def start(command: StartConversation, creator: str, conversation_id: str, policy
     )
 
 
-def add(conversation: Conversation, clients: Sequence[str], by: str, policy: Policy, now: Millis) -> Change:
-    """``by`` adds ``clients``: any member may add others, and anybody may join. Source: semantics, rules 3.8 and 3.9.
+def add(conversation: Conversation, clients: Sequence[str], policy: Policy, now: Millis) -> Change:
+    """``clients`` become members; who is one already stays one. Source: semantics, rule 3.9.
 
     Raises:
-        MembershipRequired: ``by`` is not a member and adds others than itself.
         NormalConversationRequired: Its members are fixed or not kept.
     """
     _require_normal(conversation)
     wanted = tuple(dict.fromkeys(clients))
-    if wanted != (by,) and not conversation.has_member(by):
-        raise MembershipRequired("only a member may add others")
     valid = tuple(client for client in wanted if is_client_id(client))
     strangers = tuple(client for client in valid if not conversation.has_member(client))
     room = max(policy.members - len(conversation.members), 0)
@@ -90,17 +87,14 @@ def add(conversation: Conversation, clients: Sequence[str], by: str, policy: Pol
     return Change(grown, added, allowed, failed)
 
 
-def remove(conversation: Conversation, clients: Sequence[str], by: str, now: Millis) -> Change:
-    """``by`` removes ``clients``: any member may remove anybody, and everybody may leave. Source: semantics, rule 3.8.
+def remove(conversation: Conversation, clients: Sequence[str], now: Millis) -> Change:
+    """``clients`` are members no longer; who is none stays none. Source: semantics, rule 3.9.
 
     Raises:
-        MembershipRequired: ``by`` is not a member and removes others than itself.
         NormalConversationRequired: Its members are fixed or not kept.
     """
     _require_normal(conversation)
     wanted = tuple(dict.fromkeys(clients))
-    if wanted != (by,) and not conversation.has_member(by):
-        raise MembershipRequired("only a member may remove others")
     gone = frozenset(client for client in wanted if conversation.has_member(client))
     if not gone:
         return Change(conversation, (), wanted)
@@ -114,13 +108,7 @@ def remove(conversation: Conversation, clients: Sequence[str], by: str, now: Mil
 
 
 def mute(conversation: Conversation, client_id: str, muted: bool, now: Millis) -> Conversation:
-    """``client_id`` wants no offline push from it, or wants it again.
-
-    Raises:
-        MembershipRequired: ``client_id`` is not a member.
-    """
-    if not conversation.has_member(client_id):
-        raise MembershipRequired
+    """``client_id``, a member, wants no offline push from it, or wants it again."""
     if muted == (client_id in conversation.muted):
         return conversation
     others = tuple(client for client in conversation.muted if client != client_id)
@@ -129,28 +117,6 @@ def mute(conversation: Conversation, client_id: str, muted: bool, now: Millis) -
         muted=(*others, client_id) if muted else others,
         updated_at=changed_at(conversation, now),
     )
-
-
-def existing(conversation: Conversation | None) -> Conversation:
-    """``conversation``, which has to be there.
-
-    Raises:
-        ConversationNotFound: It is not.
-    """
-    if conversation is None:
-        raise ConversationNotFound
-    return conversation
-
-
-def changeable(conversation: Conversation, by: str) -> Conversation:
-    """``conversation``, whose attributes ``by`` has to be allowed to change.
-
-    Raises:
-        UpdateRejected: ``by`` is not a member.
-    """
-    if not conversation.has_member(by):
-        raise UpdateRejected
-    return conversation
 
 
 def _require_normal(conversation: Conversation) -> None:

@@ -95,12 +95,12 @@ def next_timestamp(last: Millis, now: Millis) -> Millis:
 
 
 def type_of(message: Message) -> int | None:
-    """The body's ``_lctype``, or ``None`` when it is binary, not a JSON object, or has none."""
+    """The body's ``_lctype``, or ``None`` when it is binary, not a JSON object, nested without end, or has none."""
     if message.binary:
         return None
     try:
         return _typed.decode(message.body).type
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return None
 
 

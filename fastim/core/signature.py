@@ -7,8 +7,18 @@ signatures.
 import hmac
 from collections.abc import Iterable, Sequence
 
-from fastim.core.commands import Signature
+from fastim.core.commands import (
+    AddMembers,
+    Command,
+    OpenSession,
+    RefreshToken,
+    RemoveMembers,
+    Signature,
+    StartConversation,
+)
 from fastim.core.units import Millis
+
+SignedCommand = OpenSession | RefreshToken | StartConversation | AddMembers | RemoveMembers
 
 VALID = Millis(6 * 3_600_000)
 """How long a signature can be used. Source: guide, senior."""
@@ -19,6 +29,35 @@ STEP_BACK = Millis(24 * 3_600_000)
 NONCE_MAX_CHARACTERS = 256
 _SECONDS_BELOW = 100_000_000_000
 """A timestamp below this is in seconds: in milliseconds it would lie before 1974."""
+
+
+def signature_wanted(command: Command, client_id: str) -> bool:
+    """Whether a command of ``client_id`` needs a signature where the application requires them.
+
+    A token takes its place at an opening, the open session at a refresh: there one need not be given, and has to count
+    if it is. Nobody needs leave to go, and Java does not sign it. Source: wire protocol, signatures.
+    """
+    match command:
+        case OpenSession():
+            return not command.token
+        case RefreshToken():
+            return command.signature is not None
+        case RemoveMembers():
+            return set(command.members) != {client_id}
+        case _:
+            return isinstance(command, StartConversation | AddMembers)
+
+
+def signed_texts(application_id: str, client_id: str, command: SignedCommand, signature: Signature) -> list[str]:
+    """What may be signed for ``command``."""
+    match command:
+        case StartConversation():
+            return start_texts(application_id, client_id, command.members, signature)
+        case AddMembers() | RemoveMembers():
+            action = "invite" if isinstance(command, AddMembers) else "kick"
+            return member_texts(application_id, client_id, command.conversation_id, command.members, action, signature)
+        case _:
+            return login_texts(application_id, client_id, signature)
 
 
 def login_texts(application_id: str, client_id: str, signature: Signature) -> list[str]:
@@ -61,7 +100,8 @@ def vouches(
     made_at = signature.timestamp if signature.timestamp >= _SECONDS_BELOW else signature.timestamp * 1000
     if not now - VALID <= made_at <= now + AHEAD or made_at <= void_before:
         return False
-    if not 0 < len(signature.nonce) <= NONCE_MAX_CHARACTERS:
+    # With a colon in it, what was signed for one thing could be read as another.
+    if not 0 < len(signature.nonce) <= NONCE_MAX_CHARACTERS or ":" in signature.nonce:
         return False
     given = signature.digest.lower().encode(errors="replace")
     key = master_key.encode()

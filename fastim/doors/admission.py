@@ -5,10 +5,22 @@ import asyncio
 from fastim.runtime.gateway import Gateway
 
 
-def admits(gateway: Gateway) -> bool:
-    """Whether there is room for one more; not while the server stops."""
+def admits(gateway: Gateway, on_the_way: int = 0) -> bool:
+    """Whether there is room for one more; not while the server stops or is short of memory.
+
+    Args:
+        on_the_way: How many more were let in that are no connections yet.
+    """
+    if not gateway.accepting:
+        return False
+    if gateway.short_of_memory:
+        gateway.counters.bit("memory")
+        return False
     limit = gateway.limits.connections
-    return gateway.accepting and (limit == 0 or len(gateway.connections) < limit)
+    if limit and len(gateway.connections) + on_the_way >= limit:
+        gateway.counters.bit("connections")
+        return False
+    return True
 
 
 def turn_away(transport: asyncio.Transport) -> None:

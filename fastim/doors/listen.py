@@ -1,16 +1,19 @@
-"""Listening sockets, and what an operator is told when one cannot be had."""
+"""Listening sockets, plain and TLS, and what an operator is told when one cannot be had."""
 
 import asyncio
 import errno
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
 
 from aiohttp import web
 
 from fastim.core.errors import SettingsError
+from fastim.doors.admission import admits
 from fastim.doors.http.front import Front, HttpDoor
 from fastim.doors.tcp import TcpProtocol
+from fastim.doors.tls import Certificate, TlsDoor
 from fastim.runtime.gateway import Gateway
 from fastim.settings import Address, Http
 
@@ -20,6 +23,14 @@ NOTSENT_LOWAT_BYTES = 16_384
 _TCP_NOTSENT_LOWAT = {"linux": 25, "darwin": 0x201}.get(sys.platform)
 
 
+class Server(Protocol):
+    """Something that accepts connections."""
+
+    def close(self) -> None:
+        """Accept no more."""
+        ...
+
+
 class Listener:
     """An open door.
 
@@ -27,34 +38,54 @@ class Listener:
         address: ``HOST:PORT`` as bound: port 0 has become the one that the kernel gave.
     """
 
-    def __init__(self, address: str, servers: list[asyncio.Server], http: HttpDoor | None = None) -> None:
+    def __init__(self, address: str, servers: Sequence[Server], *doors: HttpDoor | TlsDoor) -> None:
         self.address = address
         self._servers = servers
-        self._http = http
+        self._doors = doors
 
     async def close(self) -> None:
-        """Accept no more, and end plain HTTP connections. Those of clients stay: they are the gateway's."""
+        """Accept no more, and end handshakes and plain HTTP. Connections of clients stay: they are the gateway's."""
         for server in self._servers:
             server.close()
-        if self._http is not None:
-            await self._http.close()
+        for door in self._doors:
+            await door.close()
 
 
-async def listen_tcp(address: Address, gateway: Gateway) -> Listener:
+async def listen_tcp(address: Address, gateway: Gateway, certificate: Certificate | None = None) -> Listener:
     """Open the TCP door.
+
+    Args:
+        certificate: For TLS; ``None``: without.
 
     Raises:
         SettingsError: ``address`` cannot be had.
     """
-    servers, bound = await _listen("tcp", address, lambda: TcpProtocol(gateway))
-    return Listener(bound, servers)
+    if certificate is None:
+        servers, bound = await _listen("tcp", address, _plain(lambda: TcpProtocol(gateway)))
+        return Listener(bound, servers)
+    tls = TlsDoor(
+        "tcps",
+        gateway,
+        certificate,
+        admits=lambda on_the_way: admits(gateway, on_the_way),
+        factory=lambda: TcpProtocol(gateway),
+    )
+    servers, bound = await _listen("tcps", address, _over(tls))
+    return Listener(bound, servers, tls)
 
 
-async def listen_http(address: Address, gateway: Gateway, application: web.Application, settings: Http) -> Listener:
+async def listen_http(
+    address: Address,
+    gateway: Gateway,
+    application: web.Application,
+    settings: Http,
+    certificate: Certificate | None = None,
+) -> Listener:
     """Open the HTTP door, which is the WebSocket's too.
 
     Args:
         application: The routes, for this listener alone.
+        certificate: For TLS; ``None``: without.
 
     Raises:
         SettingsError: ``address`` cannot be had.
@@ -62,16 +93,35 @@ async def listen_http(address: Address, gateway: Gateway, application: web.Appli
     door = HttpDoor(gateway, application, settings)
     await door.open()
     try:
-        servers, bound = await _listen("http", address, lambda: Front(door))
+        if certificate is None:
+            servers, bound = await _listen("http", address, _plain(lambda: Front(door)))
+            return Listener(bound, servers, door)
+        tls = TlsDoor("https", gateway, certificate, admits=door.admits, factory=lambda: Front(door))
+        servers, bound = await _listen("https", address, _over(tls))
+        return Listener(bound, servers, tls, door)
     except BaseException:
         await door.close()
         raise
-    return Listener(bound, servers, door)
 
 
-async def _listen(
-    door: str, address: Address, factory: Callable[[], asyncio.BaseProtocol]
-) -> tuple[list[asyncio.Server], str]:
+Serve = Callable[[socket.socket], Awaitable[Server]]
+
+
+def _plain(factory: Callable[[], asyncio.BaseProtocol]) -> Serve:
+    async def serve(listening: socket.socket) -> Server:
+        return await asyncio.get_running_loop().create_server(factory, sock=listening, backlog=BACKLOG)
+
+    return serve
+
+
+def _over(tls: TlsDoor) -> Serve:
+    async def serve(listening: socket.socket) -> Server:
+        return tls.serve(listening, BACKLOG)
+
+    return serve
+
+
+async def _listen(door: str, address: Address, serve: Serve) -> tuple[list[Server], str]:
     """Servers on every address that the host stands for, all on one port, and how to reach them."""
     loop = asyncio.get_running_loop()
     name = f"server.{door}: {address}"
@@ -79,7 +129,7 @@ async def _listen(
         found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (socket.gaierror, UnicodeError) as error:
         raise SettingsError(f"{name}: the host cannot be resolved ({error}); give an IP address") from error
-    servers: list[asyncio.Server] = []
+    servers: list[Server] = []
     port = address.port
     missing: OSError | None = None
     try:
@@ -94,7 +144,7 @@ async def _listen(
                 continue
             port = listening.getsockname()[1]
             try:
-                servers.append(await loop.create_server(factory, sock=listening, backlog=BACKLOG))
+                servers.append(await serve(listening))
             except BaseException:
                 listening.close()
                 raise

@@ -33,7 +33,7 @@ class TcpProtocol(asyncio.Protocol):
             turn_away(transport)
             return
         self._frames = TcpFrames(self._gateway.limits.frame_bytes)
-        self._connection = self._gateway.connect(transport, TCP, OfflineMode.UNREAD, door="tcp")
+        self._connection = self._gateway.connect(transport, TCP, OfflineMode.UNREAD, door="tcp", shaken=False)
         self._connection.feed = self._feed
 
     def data_received(self, data: bytes) -> None:
@@ -63,4 +63,5 @@ class TcpProtocol(asyncio.Protocol):
                     return
                 connection.received(body)
         except FrameError:
+            self._gateway.counters.bit("frame")
             connection.close(FrameTooLong())

@@ -73,6 +73,7 @@ class WebSocketProtocol(asyncio.Protocol):
                     self._take(opcode, payload)
         except FrameError as error:
             if error.close_code == TOO_BIG:
+                self._gateway.counters.bit("frame")
                 connection.close(FrameTooLong())
             else:
                 self._close(error.close_code, str(error))

@@ -126,8 +126,21 @@ class ApplicationStore(Protocol):
         """What the token stands for, expired or not; ``None`` when it is unknown or another client's."""
         ...
 
-    def revoke_grants(self, client_id: str) -> Awaitable[None]:
-        """Forget every token of the client."""
+    def kick(self, client_id: str, at: Millis) -> Awaitable[None]:
+        """Forget every token of the client and remember the moment; an earlier one that lies later stays."""
+        ...
+
+    async def find_kick(self, client_id: str) -> Millis:
+        """When the client was last kicked; 0 if it never was."""
+        ...
+
+    def use_once(self, name: str, until: Millis) -> Awaitable[bool]:
+        """Whether this is the first use of something that can be used once.
+
+        Args:
+            name: Different for different things.
+            until: How long the use is remembered at least.
+        """
         ...
 
 
@@ -145,7 +158,7 @@ class Store(Protocol):
     def of(self, application: Application) -> ApplicationStore: ...
 
     def sweep(self, now: Millis) -> Awaitable[int]:
-        """Forget some dedupe tokens and grants that are past their time, in a step too small to be felt.
+        """Forget some dedupe tokens, grants and uses that are past their time, in a step too small to be felt.
 
         Returns:
             How many records went; 0 when nothing is left to sweep.

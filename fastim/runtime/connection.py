@@ -12,6 +12,7 @@ from typing import Protocol
 from fastim.core.errors import Closure, LoginTimeout, ReadTimeout
 from fastim.core.session import OfflineMode
 from fastim.runtime.deadlines import Deadlines
+from fastim.runtime.limits import LimitCounters
 from fastim.settings import Delivery, Limits
 from fastim.wire.framing import Framing
 from fastim.wire.link import Link
@@ -52,6 +53,7 @@ class Connection:
     """
 
     __slots__ = (
+        "_counters",
         "_delivery",
         "_gathered",
         "_gathered_bytes",
@@ -59,6 +61,7 @@ class Connection:
         "_limits",
         "_loop",
         "_receiver",
+        "_shaken",
         "_transport",
         "_waking",
         "behind",
@@ -84,11 +87,15 @@ class Connection:
         deadlines: Deadlines,
         limits: Limits,
         delivery: Delivery,
+        counters: LimitCounters,
+        shaken: bool,
     ) -> None:
         self._transport = transport
         self._receiver = receiver
         self._limits = limits
         self._delivery = delivery
+        self._counters = counters
+        self._shaken = shaken
         self._loop = asyncio.get_running_loop()
         self._gathered: list[bytes] = []
         self._gathered_bytes = 0
@@ -103,15 +110,22 @@ class Connection:
         self.feed: Callable[[], None] = _nothing
         self.lost = False
         self.deadline = self._loop.time() + limits.login_seconds
+        if not shaken:
+            self.deadline = min(self.deadline, deadlines.within(limits.handshake_seconds))
         self.deadlines = deadlines
         deadlines.watch(self)
 
     # -- what a door calls --
 
     def heard(self) -> None:
-        """Something arrived, if only a heartbeat. Before a session is open it does not count."""
-        if self.link.sessions and not self.clogged and not self.lost:
+        """Something arrived, if only a heartbeat. Before a session is open only the first time counts."""
+        if self.clogged or self.lost:
+            return
+        if self.link.sessions:
             self.deadline = self._loop.time() + self._limits.read_timeout_seconds
+        elif not self._shaken:
+            self._shaken = True
+            self.deadline = self._loop.time() + self._limits.login_seconds
 
     def received(self, body: bytes) -> None:
         """A command arrived."""
@@ -150,6 +164,7 @@ class Connection:
             return
         # Before and not after, or a client with nothing waiting could be cut off for asking for a long page of history.
         if self._transport.get_write_buffer_size() > COMMANDS_OVERDRAFT * self._delivery.outbox_bytes:
+            self._counters.bit("outbox_cut")
             self.abort()
         else:
             self._gather(self.framing.frame(body))
@@ -160,6 +175,7 @@ class Connection:
             return False
         if self.clogged and self._transport.get_write_buffer_size() > self._delivery.outbox_bytes:
             self.behind.add(client_id)
+            self._counters.bit("outbox")
             return False
         self._gather(self.framing.frame(body))
         return True
@@ -210,10 +226,27 @@ class Connection:
 
     def expire(self) -> None:
         """The deadline has passed: nothing was heard for too long, no session was opened, or nothing was taken."""
-        if self.lost or self.clogged:
+        if self.lost:
             self.abort()
+        elif self.clogged:
+            self._counters.bit("write_timeout")
+            self.abort()
+        elif self.link.sessions:
+            self._counters.bit("read_timeout")
+            self.close(ReadTimeout())
+        elif self._shaken:
+            self._counters.bit("login")
+            self.close(LoginTimeout())
         else:
-            self.close(ReadTimeout() if self.link.sessions else LoginTimeout())
+            self._counters.bit("handshake")
+            self.close(LoginTimeout())
+            # It has had its time, and is not waited for.
+            self.deadline = self._loop.time()
+
+    @property
+    def waiting_bytes(self) -> int:
+        """What waits for the peer here; the kernel's part is not in it."""
+        return self._transport.get_write_buffer_size() + self._gathered_bytes
 
     @property
     def address(self) -> str:
@@ -243,6 +276,8 @@ class Connection:
         if self._busy:
             if not self.paused:
                 self.paused = True
+                if not self.clogged:
+                    self._counters.bit("commands_in_flight")
                 self._transport.pause_reading()
         elif self.paused and not self._waking:
             # Not here and now: what ends a command may be the very thing that the door is feeding.

@@ -29,6 +29,10 @@ class Deadlines:
         self._mortals: set[Mortal] = set()
         self._timer: asyncio.TimerHandle | None = None
 
+    def within(self, seconds: float) -> float:
+        """A deadline that is noticed in less than ``seconds``, or at the next sweep: one may be late by its period."""
+        return self._loop.time() + max(seconds - SWEEP_SECONDS, seconds / 2)
+
     def watch(self, mortal: Mortal) -> None:
         self._mortals.add(mortal)
         if self._timer is None:

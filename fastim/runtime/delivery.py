@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from fastim.core.errors import SessionConflict
+from fastim.core.errors import KickedByApp, SessionConflict
 from fastim.core.events import (
+    ClientKicked,
     ConversationStarted,
     ConversationUpdated,
     Event,
@@ -38,6 +39,7 @@ class Delivery:
             ConversationUpdated: self._updated,
             UnreadChanged: self._unread,
             SessionEvicted: self._evicted,
+            ClientKicked: self._kicked,
         }
 
     def deliver(self, event: Event) -> None:
@@ -89,6 +91,13 @@ class Delivery:
             attached.connection.send(codec.encode_eviction(SessionConflict()) + attached.suffix)
         elif not attached.connection.link.sessions:
             attached.connection.shut()
+
+    def _kicked(self, event: ClientKicked) -> None:
+        body = codec.encode_eviction(KickedByApp(), event.reason)
+        for attached in list(self._presence.of(event.client_id)):
+            if attached.session.opened_at <= event.at:
+                self._presence.leave(attached.session)
+                attached.connection.send(body + attached.suffix)
 
     def _tell(self, client_ids: Iterable[str], body: bytes, but: int = 0) -> None:
         for client_id in client_ids:

@@ -1,7 +1,7 @@
 """Dispatch: from a command's bytes to its use case, and from what that returns to the answer."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Hashable
 from typing import Any
 
 import structlog
@@ -17,11 +17,13 @@ from fastim.core.errors import (
     SessionConflict,
     WireError,
 )
+from fastim.core.quota import Quota, quota_of
 from fastim.core.replies import Echoed, LoggedIn, Reply
 from fastim.core.session import Session
 from fastim.runtime.connection import Connection
 from fastim.runtime.delivery import Delivery
 from fastim.runtime.presence import Presence
+from fastim.runtime.quotas import Quotas
 from fastim.service import conversations, members, messages, sessions, unread
 from fastim.service.io import Io
 from fastim.wire import codec
@@ -63,13 +65,17 @@ class Tenant(Struct, frozen=True, eq=False):
 class Dispatcher:
     """Starts commands in the order in which they arrive; fulfils ``Receiver``.
 
+    Args:
+        quotas: ``None``: nobody can ask for too much.
+
     Attributes:
         tenants: The applications of this node, by id.
         commands: Commands received, by type.
         refusals: Commands refused, by code.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, quotas: Quotas | None = None) -> None:
+        self._quotas = quotas
         self.tenants: dict[str, Tenant] = {}
         self.commands: dict[str, int] = {}
         self.refusals: dict[int, int] = {}
@@ -104,6 +110,8 @@ class Dispatcher:
                 self._run(connection, unread.tell_unread(tenant.io, session, session.opened_at))
 
     def lost(self, connection: Connection) -> None:
+        if self._quotas is not None:
+            self._quotas.forget(_stranger(connection))
         tenant = self._tenant_of(connection)
         if tenant is not None:
             for attached in list(tenant.presence.on(connection)):
@@ -135,6 +143,7 @@ class Dispatcher:
                 return
             tenant, session = self._addressee(connection, request)
             client_id = session.client_id
+            self._charge(tenant, client_id, request.command)
             use_case = USE_CASES.get(type(request.command))
             if use_case is None:
                 raise InternalError(_describe(request.command))
@@ -152,22 +161,47 @@ class Dispatcher:
         if tenant is None:
             raise AppNotAvailable
         connection.link.join(tenant.application)
+        self._require_opening(tenant, connection, request.client_id)
         number = tenant.presence.reserve(connection)
         opening = sessions.Opening(number, request.client_id, connection.link.offline_mode, command)
         try:
             session, opened = await sessions.open_session(tenant.io, opening)
+        except CodedError:
+            self._spend(_stranger(connection), Quota.OPERATIONS)
+            raise
         finally:
             tenant.presence.release(number)
+        self._spend((tenant.application.number, session.client_id), Quota.OPERATIONS)
         connection.send(codec.encode_reply(opened, request.serial, session.client_id))
         await unread.tell_unread(tenant.io, session, command.unread_since)
 
     def _addressee(self, connection: Connection, request: Request) -> tuple[Tenant, Session]:
-        """Whose command it is; the one place that decides whether a session may ask anything at all."""
+        """Whose command it is. What its client may do is decided in ``fastim.core.permission``."""
         session = connection.link.session(request.client_id)
         tenant = self._tenant_of(connection)
         if tenant is None or request.application_id not in (None, "", tenant.application.id):
             raise AppNotAvailable
         return tenant, session
+
+    def _charge(self, tenant: Tenant, client_id: str, command: Command) -> None:
+        """Take ``command`` out of its quota; raises when that is used up."""
+        quota = quota_of(command)
+        if quota is not None and not self._spend((tenant.application.number, client_id), quota):
+            raise quota.refusal
+
+    def _require_opening(self, tenant: Tenant, connection: Connection, client_id: str | None) -> None:
+        """Raise when one more opening is too much.
+
+        One that fails is the connection's: nobody may use up the quota of a client as whom they cannot come in.
+        """
+        client = (tenant.application.number, client_id)
+        if self._quotas is not None and not all(
+            self._quotas.allows(one, Quota.OPERATIONS) for one in (_stranger(connection), client)
+        ):
+            raise Quota.OPERATIONS.refusal
+
+    def _spend(self, who: Hashable, quota: Quota) -> bool:
+        return self._quotas is None or self._quotas.spend(who, quota)
 
     def _refuse(self, connection: Connection, request: Request, error: CodedError, client_id: str | None) -> None:
         self._count_refusal(error)
@@ -184,6 +218,11 @@ class Dispatcher:
     def _tenant_of(self, connection: Connection) -> Tenant | None:
         application = connection.link.application
         return None if application is None else self.tenants.get(application.id)
+
+
+def _stranger(connection: Connection) -> Hashable:
+    """The name under which a connection has a quota of its own."""
+    return "connection", id(connection)
 
 
 def _describe(command: Command) -> str:

@@ -5,6 +5,7 @@ import asyncio
 from fastim.core.session import OfflineMode
 from fastim.runtime.connection import Connection, Receiver
 from fastim.runtime.deadlines import Deadlines
+from fastim.runtime.limits import LimitCounters
 from fastim.settings import Delivery, Limits
 from fastim.wire.framing import Framing
 
@@ -15,21 +16,49 @@ class Gateway:
     Attributes:
         connections: Those that are open.
         accepting: Whether new ones are welcome; not while the server stops.
+        short_of_memory: Whether new ones have to wait until there is memory for them.
+        counters: The limits that bit.
     """
 
-    def __init__(self, receiver: Receiver, deadlines: Deadlines, limits: Limits, delivery: Delivery) -> None:
+    def __init__(
+        self,
+        receiver: Receiver,
+        deadlines: Deadlines,
+        limits: Limits,
+        delivery: Delivery,
+        counters: LimitCounters | None = None,
+    ) -> None:
         self._receiver = receiver
         self._delivery = delivery
         self.deadlines = deadlines
         self.limits = limits
+        self.counters = counters or LimitCounters()
         self.connections: set[Connection] = set()
         self.accepting = True
+        self.short_of_memory = False
         self._emptied = asyncio.Event()
 
+    @property
+    def obstacle(self) -> str:
+        """Why nobody is let in at the moment; empty when that is not so."""
+        if not self.accepting:
+            return "stopping"
+        return "short of memory" if self.short_of_memory else ""
+
     def connect(
-        self, transport: asyncio.Transport, framing: Framing, offline_mode: OfflineMode, *, door: str
+        self,
+        transport: asyncio.Transport,
+        framing: Framing,
+        offline_mode: OfflineMode,
+        *,
+        door: str,
+        shaken: bool = True,
     ) -> Connection:
-        """A connection over ``transport``; the door has to call ``disconnect`` when the transport is gone."""
+        """A connection over ``transport``; the door has to call ``disconnect`` when the transport is gone.
+
+        Args:
+            shaken: Whether there was a handshake; else the first whole frame is taken for it.
+        """
         connection = Connection(
             transport,
             framing,
@@ -39,6 +68,8 @@ class Gateway:
             deadlines=self.deadlines,
             limits=self.limits,
             delivery=self._delivery,
+            counters=self.counters,
+            shaken=shaken,
         )
         self.connections.add(connection)
         return connection

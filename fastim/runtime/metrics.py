@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 from fastim.runtime.dispatch import Dispatcher
 from fastim.runtime.gateway import Gateway
 from fastim.runtime.lag import LoopLag
+from fastim.runtime.memory import MemoryBudget
 
 
 class ServerCollector(Collector):
@@ -52,6 +53,15 @@ class ServerCollector(Collector):
         for code, number in self._dispatcher.refusals.items():
             refusals.add_metric([str(code)], number)
         yield refusals
+        limits = CounterMetricFamily("fastim_limits", "How often each limit bit.", labels=["limit"])
+        for limit, number in self._gateway.counters.bites.items():
+            limits.add_metric([limit], number)
+        yield limits
+        yield GaugeMetricFamily(
+            "fastim_accepting",
+            "1 while connections are let in; 0 while the server stops or is short of memory.",
+            value=not self._gateway.obstacle,
+        )
         yield GaugeMetricFamily(
             "fastim_loop_lag_seconds", "How late the event loop's last timer was.", value=self._lag.last_seconds
         )
@@ -59,6 +69,25 @@ class ServerCollector(Collector):
             "fastim_loop_lag_max_seconds",
             "How late its latest timer was in the last minute or so.",
             value=self._lag.worst_seconds,
+        )
+
+
+class MemoryCollector(Collector):
+    """The memory budget and how much of it is used."""
+
+    def __init__(self, budget: MemoryBudget) -> None:
+        self._budget = budget
+
+    def collect(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily(
+            "fastim_memory_bytes",
+            "Memory that the process has to itself; the store's map is not in it.",
+            value=self._budget.used_bytes,
+        )
+        yield GaugeMetricFamily(
+            "fastim_memory_limit_bytes",
+            "The budget: above it no connection is let in.",
+            value=self._budget.limit_bytes,
         )
 
 

@@ -19,20 +19,24 @@ from fastim.core.conversation import Conversation, changed_at
 from fastim.core.errors import QueryFailed
 from fastim.core.events import ConversationStarted, ConversationUpdated
 from fastim.core.ids import CONVERSATION_ENTROPY_BYTES, conversation_id
-from fastim.core.members import changeable, existing, mute, start
+from fastim.core.members import mute, start
+from fastim.core.permission import permitted
 from fastim.core.policy import IDS_PER_COMMAND_MAX, QUERY_LIMIT_DEFAULT, QUERY_LIMIT_MAX
 from fastim.core.record import record, with_last_message
 from fastim.core.replies import Counted, Found, Memberships, Muted, Started, Updated
 from fastim.core.session import Session
 from fastim.core.where import Where, compile_where, sort_records
 from fastim.service.io import Io
+from fastim.service.signatures import required_signature, use
 
 
 async def start_conversation(io: Io, session: Session, command: StartConversation) -> Started:
     """Create a conversation, unless it is to be unique and there is one already."""
+    signature = await required_signature(io, session.client_id, command)
     now = io.clock.now()
     new_id = conversation_id(now, io.entropy(CONVERSATION_ENTROPY_BYTES))
     wanted = start(command, session.client_id, new_id, io.policy, now)
+    await use(io, signature, command)
     conversation = await io.store.create_conversation(wanted)
     fresh = conversation.id == wanted.id
     if fresh:
@@ -66,8 +70,8 @@ async def query_conversations(io: Io, session: Session, command: QueryConversati
 async def update_conversation(io: Io, session: Session, command: UpdateConversation) -> Updated:
     """Change attributes, then tell the members."""
     async with io.lanes.hold(command.conversation_id):
-        found = existing(await io.store.find_conversation(command.conversation_id))
-        conversation = changeable(found, session.client_id)
+        found = await io.store.find_conversation(command.conversation_id)
+        conversation = permitted(found, session.client_id, command)
         asked = command.attributes or "{}"
         change = apply_update(conversation.columns, asked)
         at = changed_at(conversation, io.clock.now())
@@ -89,7 +93,8 @@ async def update_conversation(io: Io, session: Session, command: UpdateConversat
 async def mute_conversation(io: Io, session: Session, command: MuteConversation) -> Muted:
     """Switch one's own offline push from it off or on."""
     async with io.lanes.hold(command.conversation_id):
-        conversation = existing(await io.store.find_conversation(command.conversation_id))
+        found = await io.store.find_conversation(command.conversation_id)
+        conversation = permitted(found, session.client_id, command)
         muted = mute(conversation, session.client_id, command.muted, io.clock.now())
         if muted is not conversation:
             await io.store.change_conversation(muted)
@@ -98,7 +103,8 @@ async def mute_conversation(io: Io, session: Session, command: MuteConversation)
 
 async def count_members(io: Io, session: Session, command: CountMembers) -> Counted:
     """How many members it has."""
-    return Counted(len(existing(await io.store.find_conversation(command.conversation_id)).members))
+    found = await io.store.find_conversation(command.conversation_id)
+    return Counted(len(permitted(found, session.client_id, command).members))
 
 
 async def check_membership(io: Io, session: Session, command: CheckMembership) -> Memberships:

@@ -2,17 +2,22 @@
 
 from fastim.core.commands import AddMembers, RemoveMembers
 from fastim.core.events import MembersAdded, MembersRemoved
-from fastim.core.members import add, existing, remove
+from fastim.core.members import add, remove
+from fastim.core.permission import permitted
 from fastim.core.replies import MembersChanged
 from fastim.core.session import Session
 from fastim.service.io import Io
+from fastim.service.signatures import required_signature, use
 
 
 async def add_members(io: Io, session: Session, command: AddMembers) -> MembersChanged:
     """Add those who may be added, then tell everybody concerned."""
+    signature = await required_signature(io, session.client_id, command)
     async with io.lanes.hold(command.conversation_id):
-        conversation = existing(await io.store.find_conversation(command.conversation_id))
-        change = add(conversation, command.members, session.client_id, io.policy, io.clock.now())
+        found = await io.store.find_conversation(command.conversation_id)
+        conversation = permitted(found, session.client_id, command)
+        change = add(conversation, command.members, io.policy, io.clock.now())
+        await use(io, signature, command)
         after = change.conversation
         if change.clients:
             await io.store.change_conversation(after, joined=change.clients)
@@ -26,9 +31,12 @@ async def add_members(io: Io, session: Session, command: AddMembers) -> MembersC
 
 async def remove_members(io: Io, session: Session, command: RemoveMembers) -> MembersChanged:
     """Remove members, then tell everybody concerned."""
+    signature = await required_signature(io, session.client_id, command)
     async with io.lanes.hold(command.conversation_id):
-        conversation = existing(await io.store.find_conversation(command.conversation_id))
-        change = remove(conversation, command.members, session.client_id, io.clock.now())
+        found = await io.store.find_conversation(command.conversation_id)
+        conversation = permitted(found, session.client_id, command)
+        change = remove(conversation, command.members, io.clock.now())
+        await use(io, signature, command)
         after = change.conversation
         if change.clients:
             await io.store.change_conversation(after, left=change.clients)

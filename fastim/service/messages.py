@@ -3,10 +3,10 @@
 from fastim.core.admit import admit
 from fastim.core.commands import ReadHistory, Send
 from fastim.core.events import MessagePosted
-from fastim.core.history import readable, span
+from fastim.core.history import span
 from fastim.core.ids import MESSAGE_ENTROPY_BYTES, message_id
-from fastim.core.members import existing
 from fastim.core.message import place, type_of
+from fastim.core.permission import permitted
 from fastim.core.replies import Acked, History
 from fastim.core.session import Config, Session
 from fastim.service.io import Io
@@ -30,8 +30,8 @@ async def send_message(io: Io, session: Session, command: Send) -> Acked | None:
 
 async def read_history(io: Io, session: Session, command: ReadHistory) -> History:
     """A stretch of a conversation's messages, ascending."""
-    found = existing(await io.store.find_conversation(command.conversation_id))
-    conversation = readable(found, session.client_id)
+    found = await io.store.find_conversation(command.conversation_id)
+    conversation = permitted(found, session.client_id, command)
     wanted_type = command.message_type
     wanted = None if wanted_type is None else lambda message: type_of(message) == wanted_type
     messages = await io.store.history(conversation.id, span(command), wanted)

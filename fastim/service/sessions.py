@@ -1,18 +1,25 @@
-"""Sessions: open, refresh, close, and who is online."""
+"""Sessions: open, refresh, close, kick, and who is online."""
 
 from base64 import urlsafe_b64encode
 
 from msgspec import Struct
 
 from fastim.core.commands import CloseSession, OpenSession, QueryOnline, RefreshToken, ReportDevice
-from fastim.core.errors import InvalidLogin, QueryFailed, SessionConflict, SessionTokenExpired
-from fastim.core.events import SessionEvicted
+from fastim.core.errors import (
+    InvalidLogin,
+    QueryFailed,
+    SessionConflict,
+    SessionRequired,
+    SessionTokenExpired,
+)
+from fastim.core.events import ClientKicked, SessionEvicted
 from fastim.core.ids import is_client_id
 from fastim.core.policy import ONLINE_QUERY_MAX
 from fastim.core.replies import Closed, DeviceReported, OnlineClients, Opened, Refreshed
 from fastim.core.session import CONFIG_UNSAID, Config, Grant, OfflineMode, Session, in_conflict, replaces
 from fastim.core.units import Millis
 from fastim.service.io import Io
+from fastim.service.signatures import required_signature, use
 
 TOKEN_ENTROPY_BYTES = 24
 GENERATED_ID_ENTROPY_BYTES = 12
@@ -42,9 +49,11 @@ async def open_session(io: Io, opening: Opening) -> tuple[Session, Opened]:
         client_id = io.entropy(GENERATED_ID_ENTROPY_BYTES).hex()
     if not is_client_id(client_id):
         raise InvalidLogin
-    async with io.lanes.hold(f"client {client_id}"):
+    async with io.lanes.hold(_lane(client_id)):
         now = io.clock.now()
-        grant = await _grant(io, client_id, opening.command, now)
+        signature = await required_signature(io, client_id, opening.command)
+        others = io.directory.sessions(client_id)
+        grant = await _grant(io, client_id, opening.command, others, now)
         session = Session(
             number=opening.number,
             client_id=client_id,
@@ -52,12 +61,12 @@ async def open_session(io: Io, opening: Opening) -> tuple[Session, Opened]:
             device=grant.device,
             config=Config(grant.config),
             offline_mode=opening.offline_mode,
-            opened_at=now,
+            opened_at=Millis(max(now, await io.store.find_kick(client_id) + 1)),
         )
-        others = io.directory.sessions(client_id)
         rivals = [other for other in others if in_conflict(other, session.tag, session.device)]
         if rivals and opening.command.reconnect:
             raise SessionConflict
+        await use(io, signature, opening.command)
         token = opening.command.token or _new_token(io)
         await io.store.save_grant(client_id, token, grant)
         for other in others:
@@ -69,11 +78,33 @@ async def open_session(io: Io, opening: Opening) -> tuple[Session, Opened]:
 
 async def refresh_token(io: Io, session: Session, command: RefreshToken) -> Refreshed:
     """A new token for an open session. Source: wire protocol, session token."""
-    token = _new_token(io)
-    expires_at = Millis(io.clock.now() + 1000 * io.policy.token_ttl_seconds)
-    grant = Grant(session.tag, session.device, int(session.config), expires_at)
-    await io.store.save_grant(session.client_id, token, grant)
-    return Refreshed(token, io.policy.token_ttl_seconds)
+    async with io.lanes.hold(_lane(session.client_id)):
+        if session.opened_at <= await io.store.find_kick(session.client_id):
+            raise SessionRequired
+        await use(io, await required_signature(io, session.client_id, command), command)
+        token = _new_token(io)
+        expires_at = Millis(io.clock.now() + 1000 * io.policy.token_ttl_seconds)
+        grant = Grant(session.tag, session.device, int(session.config), expires_at)
+        await io.store.save_grant(session.client_id, token, grant)
+        return Refreshed(token, io.policy.token_ttl_seconds)
+
+
+async def kick_client(io: Io, client_id: str, reason: str) -> None:
+    """End every session of the client, and make its tokens and the signatures it holds worthless.
+
+    Args:
+        reason: What its sessions are told; empty for the name of the code.
+
+    Raises:
+        InvalidLogin: No client can be called that.
+    """
+    if not is_client_id(client_id):
+        raise InvalidLogin
+    async with io.lanes.hold(_lane(client_id)):
+        opened = (session.opened_at for session in io.directory.sessions(client_id))
+        at = max((io.clock.now(), *opened))  # the clock may have been set back since
+        await io.store.kick(client_id, at)
+        await io.bus.publish(ClientKicked(client_id, reason, at))
 
 
 async def close_session(io: Io, session: Session, command: CloseSession) -> Closed:
@@ -95,9 +126,13 @@ async def report_device(io: Io, session: Session, command: ReportDevice) -> Devi
     return DeviceReported()
 
 
-async def _grant(io: Io, client_id: str, command: OpenSession, now: Millis) -> Grant:
-    """What the session is opened with: what the command says, and for the rest what its token stands for."""
-    known = Grant("", "", int(CONFIG_UNSAID), now)
+async def _grant(io: Io, client_id: str, command: OpenSession, others: list[Session], now: Millis) -> Grant:
+    """What the session is opened with: what the command says, and for the rest what its token stands for.
+
+    Without a token the device's older session, if it is still open, says what its client can do: C# does not repeat it.
+    """
+    config = next((other.config for other in others if replaces(other, command.device)), CONFIG_UNSAID)
+    known = Grant("", "", int(config), now)
     if command.token:
         found = await io.store.find_grant(client_id, command.token)
         if found is None or found.expires_at <= now:
@@ -109,6 +144,11 @@ async def _grant(io: Io, client_id: str, command: OpenSession, now: Millis) -> G
         config=known.config if command.config is None else command.config,
         expires_at=Millis(now + 1000 * io.policy.token_ttl_seconds),
     )
+
+
+def _lane(client_id: str) -> str:
+    """The lane in which what concerns a client's sessions takes turns."""
+    return f"client {client_id}"
 
 
 def _new_token(io: Io) -> str:

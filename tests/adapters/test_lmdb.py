@@ -73,6 +73,8 @@ class TestReopening:
             await part.append(CONVERSATION, draft("a", mentions=("b",), mention_all=True), T0)
             await part.mark_read(CONVERSATION, "a", None, T0)
             await part.save_grant("a", "t", Grant("tag", "device", 3, T0))
+            await part.kick("b", T0)
+            await part.use_once("signature", T0)
             applications = await store.applications()
             before = await everything(part)
         async with opened(path) as (store, part):
@@ -128,6 +130,8 @@ async def everything(part: ApplicationStore) -> list[object]:
         await part.find_membership(CONVERSATION, "a"),
         await part.joined_conversations("b"),
         await part.find_grant("a", "t"),
+        await part.find_kick("b"),
+        await part.use_once("signature", T0),
         await part.create_conversation(conversation(OTHER, unique_key="k")),
     ]
 

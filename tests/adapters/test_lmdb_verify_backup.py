@@ -1,4 +1,5 @@
 import asyncio
+import gzip
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from fastim.core.session import Grant
 from fastim.core.units import Millis
 from tests.adapters.engines import CONVERSATION, OTHER, T0, application, conversation, draft, fill, settle
 
+HERE = Path(__file__).parent
 Damage = Callable[["lmdb.Transaction[bytes]", lmdb._Database], object]
 
 SCOPE = b"\0\0\0\1" + bytes.fromhex(CONVERSATION) + b"\0"
@@ -41,6 +43,8 @@ async def make(path: Path) -> None:
         await part.append(CONVERSATION, draft("ann", token=str(number), mentions=("ben",), mention_all=True), T0)
     await part.mark_read(CONVERSATION, "ann", None, T0)
     await part.save_grant("ann", TOKEN, Grant("", "", 0, T0))
+    await part.kick("ben", T0)
+    await part.use_once(TOKEN, T0)
     await store.close()
 
 
@@ -154,7 +158,70 @@ DAMAGE: dict[str, tuple[str, Damage, str]] = {
     "grant not swept": ("grant_expiries", first_key(delete), "will not be swept"),
     "grant lost": ("grants", first_key(delete), "is not stored"),
     "grant torn": ("grants", first_key(lambda key: put(key, b"")), "cannot be read"),
+    "kick torn": ("kicks", first_key(lambda key: put(key, b"")), "cannot be read"),
+    "kick's key torn": ("kicks", put(b"\0\0\0\1\xff", b"\1"), "no client id"),
+    "kick's key too long": ("kicks", put(ANN + b"more", b"\1"), "does not end with the client id"),
+    "use not swept": ("use_expiries", first_key(delete), "will not be swept"),
+    "use lost": ("uses", first_key(delete), "is not stored"),
+    "use torn": ("uses", first_key(lambda key: put(key, b"")), "cannot be read"),
 }  # fmt: skip
+
+
+class TestAnOlderFormat:
+    """``format_1.mdb.gz`` was written by the last version that had it."""
+
+    @pytest.fixture
+    def older(self, tmp_path: Path) -> Path:
+        path = tmp_path / "older"
+        path.mkdir()
+        (path / "data.mdb").write_bytes(gzip.decompress((HERE / "format_1.mdb.gz").read_bytes()))
+        return path
+
+    async def contents(self, path: Path) -> None:
+        store = LmdbStore.open(path)
+        (known,) = await store.applications()
+        part = store.of(known)
+        found = await part.find_conversation(CONVERSATION)
+        assert found is not None
+        assert (found.members, found.columns) == (("ann", "ben"), {"name": "tea"})
+        assert [one.body for one in await part.history(CONVERSATION, Span())] == [b"hello", b"world"]
+        assert not (await part.append(CONVERSATION, draft("ann", token="t"), T0)).fresh
+        assert await part.find_grant("ann", "token") is not None
+        await part.kick("ann", T0)
+        assert await part.use_once("signature", T0)
+        await store.close()
+
+    def test_is_brought_up_to_date_at_the_start(self, older: Path) -> None:
+        asyncio.run(self.contents(older))
+        assert verify(older).problems == ()
+
+    def test_is_left_behind_as_it_was(self, older: Path) -> None:
+        asyncio.run(self.contents(older))
+        copy = older.parent / "copy"
+        copy.mkdir()
+        (older / "format-1.mdb").rename(copy / "data.mdb")
+        assert sorted(one.name for one in older.iterdir()) == ["data.mdb", "fastim.lock", "lock.mdb"]
+        with lmdb.open(str(copy), max_dbs=20, readonly=True) as environment:
+            meta = environment.open_db(b"meta", create=False)
+            with environment.begin() as transaction:
+                assert transaction.get(b"format", db=meta) == b"\x01"
+            with pytest.raises(lmdb.NotFoundError):
+                environment.open_db(b"kicks", create=False)
+        asyncio.run(self.contents(copy))
+
+    def test_is_copied_but_not_checked(self, older: Path) -> None:
+        backup(older, older.parent / "copy")
+        with pytest.raises(SettingsError, match=r"has format 1 .* start the server on it once"):
+            verify(older)
+        asyncio.run(self.contents(older.parent / "copy"))
+
+    def test_stays_what_it_is_where_no_copy_can_be_made(self, older: Path) -> None:
+        (older / "format-1.mdb").mkdir()
+        with pytest.raises(SettingsError, match="older"):
+            asyncio.run(self.contents(older))
+        with pytest.raises(SettingsError, match="has format 1"):
+            verify(older)
+        assert sorted(one.name for one in older.iterdir()) == ["data.mdb", "fastim.lock", "format-1.mdb", "lock.mdb"]
 
 
 class TestVerify:
@@ -174,6 +241,9 @@ class TestVerify:
             "token_hours": 3,
             "grants": 1,
             "grant_expiries": 1,
+            "kicks": 1,
+            "uses": 1,
+            "use_expiries": 1,
         }
 
     @pytest.mark.parametrize("planted", DAMAGE)

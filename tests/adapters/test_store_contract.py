@@ -121,7 +121,7 @@ class TestConversations:
         assert await part.conversation_ids_of(client_id) == []
         assert await part.joined_conversations(client_id) == []
         assert await part.find_grant(client_id, "t") is None
-        await part.revoke_grants(client_id)
+        assert await part.find_kick(client_id) == 0
 
     @pytest.mark.parametrize("client_id", ["", "c" * 10_000])
     async def test_an_impossible_client_may_be_named(self, part: ApplicationStore, client_id: str) -> None:
@@ -577,11 +577,11 @@ class TestGrants:
         assert await store.sweep(Millis(T0 + 1)) == 0
         assert await part.find_grant("ann", "token") == longer
 
-    async def test_all_of_a_client_s_are_revoked(self, part: ApplicationStore) -> None:
+    async def test_a_kick_forgets_all_of_a_client_s(self, part: ApplicationStore) -> None:
         grant = Grant("", "", 0, T0)
         for client, token in product(("ann", "anna", "an"), ("t1", "t2")):
             await part.save_grant(client, token, grant)
-        await part.revoke_grants("ann")
+        await part.kick("ann", T0)
         found = [await part.find_grant(client, token) for client, token in product(("ann", "anna", "an"), ("t1", "t2"))]
         assert found == [None, None, grant, grant, grant, grant]
 
@@ -600,6 +600,54 @@ class TestGrants:
         assert await part.find_grant("ann", "last") is not None
 
 
+class TestKicks:
+    async def test_who_never_was_has_no_moment(self, part: ApplicationStore) -> None:
+        assert await part.find_kick("ann") == 0
+
+    async def test_the_last_one_counts(self, part: ApplicationStore) -> None:
+        await part.kick("ann", T0)
+        await part.kick("ann", Millis(T0 + 5))
+        assert [await part.find_kick(client) for client in ("ann", "anna", "an")] == [T0 + 5, 0, 0]
+
+    async def test_one_after_the_clock_was_set_back_takes_nothing_back(self, part: ApplicationStore) -> None:
+        await part.kick("ann", T0)
+        await part.kick("ann", Millis(T0 - DAY))
+        assert await part.find_kick("ann") == T0
+
+    async def test_no_sweep_forgets_it(self, store: Store, part: ApplicationStore) -> None:
+        await part.kick("ann", T0)
+        assert await store.sweep(Millis(T0 + 1_000 * DAY)) == 0
+        assert await part.find_kick("ann") == T0
+
+
+class TestUses:
+    async def test_the_first_is_the_only_one(self, part: ApplicationStore) -> None:
+        assert await part.use_once("one", T0)
+        assert not await part.use_once("one", Millis(T0 + DAY))
+        assert await part.use_once("two", T0)
+
+    async def test_of_several_at_once_too(self, part: ApplicationStore) -> None:
+        uses = [part.use_once(name, T0) for name in ("one", "one", "two", "one")]
+        assert [await use for use in uses] == [True, False, True, False]
+
+    async def test_it_is_remembered_until_its_time_and_then_swept(self, store: Store, part: ApplicationStore) -> None:
+        for number in range(1_200):
+            part.use_once(str(number), Millis(T0 + number))
+        assert not await part.use_once("0", T0)
+        assert await store.sweep(Millis(T0 - 1)) == 0
+        swept: list[int] = []
+        while swept[-1:] != [0]:
+            swept.append(await store.sweep(Millis(T0 + 1_099)))
+        assert sum(swept) == 1_100
+        assert max(swept) < 1_000
+        assert await part.use_once("1099", T0)
+        assert not await part.use_once("1100", T0)
+
+    @pytest.mark.parametrize("name", ["", "\ud800", "n" * 100_000])
+    async def test_any_name_will_do(self, part: ApplicationStore, name: str) -> None:
+        assert [await part.use_once(name, T0), await part.use_once(name, T0)] == [True, False]
+
+
 class TestIsolation:
     async def test_one_application_sees_nothing_of_another(self, store: Store, part: ApplicationStore) -> None:
         foreign = await application(store, "app-2")
@@ -614,6 +662,10 @@ class TestIsolation:
         assert await foreign.find_head(CONVERSATION) == Head()
         assert await everything(foreign) == []
         assert await foreign.find_grant("ann", "token") is None
+        await part.kick("ann", T0)
+        assert await foreign.find_kick("ann") == 0
+        assert await part.use_once("signature", T0)
+        assert await foreign.use_once("signature", T0)
         assert await foreign.mark_read(CONVERSATION, "ann", None, T0) is None
         with pytest.raises(ConversationNotFound):
             await foreign.append(CONVERSATION, draft(), T0)
@@ -626,7 +678,7 @@ class TestIsolation:
             appended = await one.append(CONVERSATION, draft("ann", str(number).encode(), token="t"), T0)
             assert (appended.fresh, appended.message.sequence) == (True, 1)
             await one.save_grant("ann", "token", Grant(str(number), "", 0, T0))
-        await foreign.revoke_grants("ann")
+        await foreign.kick("ann", T0)
         await foreign.mark_read(CONVERSATION, "ann", None, T0)
         assert await part.find_grant("ann", "token") == Grant("0", "", 0, T0)
         assert await foreign.find_grant("ann", "token") is None
@@ -651,7 +703,8 @@ class TestClosing:
             part.change_conversation(conversation(CONVERSATION)),
             part.mark_read(CONVERSATION, "ann", None, T0),
             part.save_grant("ann", "t", Grant("", "", 0, T0)),
-            part.revoke_grants("ann"),
+            part.kick("ann", T0),
+            part.use_once("signature", T0),
             store.save_application("a", "k", "m", "h"),
             store.sweep(T0),
         ):

@@ -162,9 +162,16 @@ class StoresAgree(RuleBasedStateMachine):
     def save_grant(self, client_id: str, token: str, expires_at: Millis) -> None:
         self.compare(lambda part: part.save_grant(client_id, token, Grant("", "", 0, expires_at)))
 
-    @rule(client_id=clients)
-    def revoke_grants(self, client_id: str) -> None:
-        self.compare(lambda part: part.revoke_grants(client_id))
+    @rule(client_id=clients, at=moments)
+    def kick(self, client_id: str, at: Millis) -> None:
+        self.compare(lambda part: part.kick(client_id, at))
+
+    @rule(names=st.lists(st.sampled_from("uvw"), min_size=1, max_size=3), until=moments)
+    def use(self, names: list[str], until: Millis) -> None:
+        def write(name: str) -> Write:
+            return lambda part: part.use_once(name, until)
+
+        self.compare(*map(write, names))
 
     @rule(now=moments, later=st.integers(0, 10))
     def sweep(self, now: Millis, later: int) -> None:
@@ -196,6 +203,7 @@ class StoresAgree(RuleBasedStateMachine):
             ],
             "ids": [sorted(await part.conversation_ids_of(client)) for client in CLIENTS],
             "grants": [await part.find_grant(client, token) for client in CLIENTS for token in "xy"],
+            "kicks": [await part.find_kick(client) for client in CLIENTS],
         }
 
     def teardown(self) -> None:

@@ -64,6 +64,7 @@ def test_limits() -> None:
         (b"\xff\xfe", False, None),
         (b"", False, None),
         (b"[" * 5_000, False, None),
+        (b'{"_lctext":' + b"[" * 5_000, False, None),
     ],
 )
 def test_the_type_of_a_body(body: bytes, binary: bool, expected: int | None) -> None:

@@ -1,12 +1,15 @@
 """Open doors on real sockets, with a receiver behind them that keeps what comes in."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 from fastim._frames import TcpFrames
 from fastim.doors.http.routes import web_application
 from fastim.doors.listen import Listener, listen_http, listen_tcp
+from fastim.doors.tls import Certificate
 from fastim.runtime.connection import Connection
 from fastim.runtime.deadlines import Deadlines
 from fastim.runtime.gateway import Gateway
@@ -53,7 +56,7 @@ class Building:
         self.listeners: list[Listener] = []
         self.application = web_application(
             knows={"app": True}.__contains__,
-            ready=lambda: self.gateway.accepting,
+            obstacle=lambda: self.gateway.obstacle,
             metrics=lambda: (b"fastim_sessions 0\n", "text/plain; version=1; charset=utf-8"),
             settings=Http(trusted_proxies=trusted_proxies),
         )
@@ -63,6 +66,23 @@ class Building:
         listener = await listen_tcp(ANYWHERE, self.gateway)
         self.listeners.append(listener)
         return await Socket.to(listener.address)
+
+    async def tcps(self, certificate: Certificate) -> str:
+        """Where the TCP door over TLS is."""
+        listener = await listen_tcp(ANYWHERE, self.gateway, certificate)
+        self.listeners.append(listener)
+        return listener.address
+
+    async def https(self, certificate: Certificate) -> str:
+        """Where the HTTP door over TLS is."""
+        listener = await listen_http(ANYWHERE, self.gateway, self.application, SETTINGS, certificate)
+        self.listeners.append(listener)
+        return listener.address
+
+    @property
+    def bites(self) -> dict[str, int]:
+        """The limits that bit."""
+        return {limit: number for limit, number in self.gateway.counters.bites.items() if number}
 
     async def http(self, settings: Http = SETTINGS, host: str = "127.0.0.1") -> str:
         """Where the HTTP door is."""
@@ -96,9 +116,9 @@ class Socket:
         self._writer = writer
 
     @classmethod
-    async def to(cls, address: str) -> "Socket":
+    async def to(cls, address: str, tls: ssl.SSLContext | None = None) -> "Socket":
         host, _, port = address.rpartition(":")
-        return cls(*await asyncio.open_connection(host.strip("[]"), int(port)))
+        return cls(*await asyncio.open_connection(host.strip("[]"), int(port), ssl=tls))
 
     async def __aenter__(self) -> "Socket":
         return self
@@ -111,6 +131,10 @@ class Socket:
     async def write(self, data: bytes) -> None:
         self._writer.write(data)
         await self._writer.drain()
+
+    def info(self, name: str) -> Any:
+        """What the transport knows by that name."""
+        return self._writer.get_extra_info(name)
 
     def finish(self) -> None:
         """Close this end's half."""

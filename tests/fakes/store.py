@@ -112,8 +112,15 @@ class PacedStore:
     def save_grant(self, client_id: str, token: str, grant: Grant) -> Awaitable[None]:
         return self._queued(lambda: self._store.save_grant(client_id, token, grant))
 
-    def revoke_grants(self, client_id: str) -> Awaitable[None]:
-        return self._queued(lambda: self._store.revoke_grants(client_id))
+    def kick(self, client_id: str, at: Millis) -> Awaitable[None]:
+        return self._queued(lambda: self._store.kick(client_id, at))
+
+    async def find_kick(self, client_id: str) -> Millis:
+        await trio.lowlevel.checkpoint()
+        return await self._store.find_kick(client_id)
+
+    def use_once(self, name: str, until: Millis) -> Awaitable[bool]:
+        return self._queued(lambda: self._store.use_once(name, until))
 
     def _queued(self, begin: Callable[[], Awaitable[R]]) -> "_Write[R]":
         write = _Write(begin)

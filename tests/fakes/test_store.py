@@ -31,7 +31,8 @@ STEPS: list[Step] = [
     lambda store: store.append(TEA.id, Draft("jerry", b"ho"), Millis(3)),
     lambda store: store.mark_read(TEA.id, "jerry", None, Millis(9)),
     lambda store: store.save_grant("tom", "token", Grant("tag", "device", 1, Millis(9))),
-    lambda store: store.revoke_grants("tom"),
+    lambda store: store.kick("tom", Millis(7)),
+    lambda store: store.use_once("signature", Millis(9)),
 ]
 
 
@@ -56,6 +57,7 @@ async def sight(store: ApplicationStore) -> list[object]:
         replace(await store.find_head(TEA.id), last_id=""),
         [replace(one, id="") for one in await store.history(TEA.id, Span())],
         await store.find_grant("tom", "token"),
+        await store.find_kick("tom"),
     ]
 
 

@@ -32,8 +32,9 @@ class World:
         io: The ports as use cases see them.
     """
 
-    def __init__(self, application: Application, policy: Policy, store: PacedStore) -> None:
+    def __init__(self, application: Application, policy: Policy, store: PacedStore, whole: MemoryStore) -> None:
         self.store = store
+        self._whole = whole
         self.bus = RecordingBus()
         self.directory = PlainDirectory()
         self.clock = SettableClock()
@@ -65,6 +66,11 @@ class World:
         session, _ = await self.open(client_id, OpenSession(config=EVERYTHING, device=device, tag=tag))
         return session
 
+    async def sweep(self) -> None:
+        """Forget what is past its time."""
+        while await self._whole.sweep(self.clock.now()):
+            pass
+
     async def start(self, creator: Session, *others: str, unique: bool = False, attributes: str | None = None) -> str:
         """The id of a new conversation; the event of its start is forgotten."""
         command = StartConversation(others, attributes, unique=unique)
@@ -85,7 +91,7 @@ async def new_world(policy: Policy | None = None) -> World:
     application = await memory.save_application("app", "key", "master", "hook")
     store = PacedStore(memory.of(application))
     trio.lowlevel.spawn_system_task(store.run)
-    return World(application, policy or Policy(), store)
+    return World(application, policy or Policy(), store, memory)
 
 
 def written(conversation_id: str, text: str = "hi", **fields: object) -> Send:

@@ -18,7 +18,9 @@ from fastim.runtime.delivery import Delivery
 from fastim.runtime.dispatch import Dispatcher, Tenant
 from fastim.runtime.gateway import Gateway
 from fastim.runtime.lanes import LocalLanes
+from fastim.runtime.limits import LimitCounters
 from fastim.runtime.presence import Presence
+from fastim.runtime.quotas import Quotas
 from fastim.service.io import Io
 from fastim.settings import Delivery as DeliverySettings
 from fastim.settings import Limits
@@ -133,7 +135,8 @@ class Node(Switchboard):
     """A dispatcher with one application."""
 
     def __init__(self, limits: Limits, delivery: DeliverySettings, tenant: Tenant, clock: SettableClock) -> None:
-        self.dispatcher = Dispatcher()
+        self.counters = LimitCounters()
+        self.dispatcher = Dispatcher(Quotas(limits, self.counters, asyncio.get_running_loop().time))
         self.dispatcher.tenants[tenant.application.id] = tenant
         self.tenant = tenant
         self.store = tenant.io.store

@@ -4,6 +4,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from fastim._frames import encode_tcp
 from fastim.core.errors import CodedError, FrameTooLong, ServerStopping
 from fastim.core.session import Config, OfflineMode, Session
 from fastim.core.units import Millis
@@ -94,6 +95,11 @@ def is_clogged(line: Line) -> bool:
     return line.connection.clogged
 
 
+def bites(line: Line) -> dict[str, int]:
+    """The limits that bit."""
+    return {limit: number for limit, number in line.connection._counters.bites.items() if number}
+
+
 def codes(commands: list[pb.GenericCommand]) -> list[int]:
     return [one.errorMessage.code for one in commands]
 
@@ -103,14 +109,29 @@ class TestDeadlines:
     async def test_who_opens_no_session_in_time_has_to_go_heartbeats_or_not(self) -> None:
         async with connected(session=False) as (line, recorder):
             began = now()
-            for serial in range(3):
+            await line.send(echo(0))
+            for serial in range(1, 4):
                 await later(5)
                 await line.send(echo(serial))
             assert codes(await line.receive_all()) == [4108]
             line.hang_up()
             await recorder.gone.wait()
             assert 20 <= now() - began < 23
-            assert recorder.serials == [0, 1, 2]
+            assert recorder.serials == [0, 1, 2, 3]
+            assert bites(line) == {"login": 1}
+
+    @pytest.mark.parametrize("data", [b"", b"\0", encode_tcp(echo(1).SerializeToString())[:-1]])
+    @on_asyncio
+    async def test_who_sends_no_whole_frame_has_to_go_sooner_and_is_not_waited_for(self, data: bytes) -> None:
+        async with connected(session=False) as (line, recorder):
+            began = now()
+            await line.write(data)
+            assert codes(await line.receive_all()) == [4108]
+            assert 3 <= now() - began <= 5
+            await recorder.gone.wait()
+            assert now() - began <= 6
+            assert recorder.serials == []
+            assert bites(line) == {"handshake": 1}
 
     @on_asyncio
     async def test_who_is_not_heard_of_has_to_go(self) -> None:
@@ -121,6 +142,7 @@ class TestDeadlines:
             heard = now()
             assert codes(await line.receive_all()) == [4107]
             assert 40 <= now() - heard < 43
+            assert bites(line) == {"read_timeout": 1}
             line.hang_up()
             await recorder.gone.wait()
 
@@ -133,6 +155,7 @@ class TestDeadlines:
             line.connection.heard()
             await recorder.gone.wait()
             assert 15 <= now() - began < 18
+            assert bites(line) == {"write_timeout": 1, "outbox": 1}
             assert len(await line.receive_all()) < taken
 
     @on_asyncio
@@ -210,6 +233,7 @@ class TestReading:
             await line.send(*map(echo, range(6)))
             await idle()
             assert recorder.serials == [0, 1]
+            assert bites(line) == {"commands_in_flight": 1}
             line.connection.finished()
             await idle()
             assert recorder.serials == [0, 1, 2]
@@ -259,6 +283,7 @@ class TestWriting:
             assert OUTBOX_BYTES < taken * len(PUSH) < 4 * OUTBOX_BYTES
             assert not line.connection.offer(PUSH, "jerry")
             assert line.connection.behind == {"tom", "jerry"}
+            assert bites(line) == {"outbox": 2}
             assert recorder.drains == []
             for _ in range(taken):
                 await line.receive()
@@ -298,6 +323,7 @@ class TestWriting:
                 sent_bytes += len(PUSH)
                 await idle()
             assert COMMANDS_OVERDRAFT * OUTBOX_BYTES < sent_bytes < 4 * COMMANDS_OVERDRAFT * OUTBOX_BYTES
+            assert bites(line) == {"outbox_cut": 1}
             await recorder.gone.wait()
 
     @on_asyncio

@@ -2,6 +2,7 @@ import pytest
 
 from fastim.core.conversation import Kind
 from fastim.core.events import (
+    ClientKicked,
     ConversationStarted,
     ConversationUpdated,
     Event,
@@ -148,6 +149,20 @@ class TestWhoIsTold:
             assert await party.lines.pop("phone").receive_all() == []
             assert node.tenant.presence.online(["tom", "jerry", "spike"]) == ["jerry", "spike"]
 
+    @on_asyncio
+    async def test_a_client_that_is_kicked_is_told_on_every_device_why(self) -> None:
+        async with running_node() as node:
+            party = await Party.gather(node)
+            opened_at = node.clock.now()
+            assert await party.hear(ClientKicked("tom", "", Millis(opened_at - 1))) == {}
+            node.tenant.delivery.deliver(ClientKicked("tom", "spamming", opened_at))
+            for name in ("phone", "pc"):
+                ending = await party.lines[name].receive()
+                assert (ending.cmd, ending.op, ending.peerId, ending.service) == (pb.session, pb.closed, "tom", 2)
+                assert (ending.sessionMessage.code, ending.sessionMessage.reason) == (4115, "spamming")
+            assert node.tenant.presence.online(["tom", "jerry"]) == ["jerry"]
+            assert await party.hear(ClientKicked("jerry", "", opened_at)) == {"pc": [("jerry", "closed")]}
+
     @pytest.mark.parametrize("kind", Event.__subclasses__())
     def test_every_kind_of_event_has_a_test_here(self, kind: type[Event]) -> None:
         assert kind in {
@@ -158,6 +173,7 @@ class TestWhoIsTold:
             ConversationUpdated,
             UnreadChanged,
             SessionEvicted,
+            ClientKicked,
         }
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Any, Final
 
+import lmdb
 from msgspec.structs import replace
 
 from fastim.adapters.lmdb.batch import Batch
@@ -24,6 +25,7 @@ from fastim.adapters.lmdb.records import (
     decode_application,
     decode_conversation,
     decode_grant,
+    decode_moment,
     decode_number,
     decode_origin,
     encode_json,
@@ -223,8 +225,8 @@ def save_grant(application: bytes, holder: bytes, grant: Grant, batch: Batch) ->
     transaction.put(_expiry(application, holder, grant), b"", db=tables.grant_expiries)
 
 
-def revoke_grants(application: bytes, client: bytes, batch: Batch) -> None:
-    """Forget every grant of the client."""
+def kick(application: bytes, client: bytes, at: Millis, batch: Batch) -> None:
+    """Forget every grant of the client and remember the moment."""
     transaction, tables = batch.transaction, batch.tables
     prefix = application + client
     cursor = transaction.cursor(tables.grants)
@@ -232,6 +234,18 @@ def revoke_grants(application: bytes, client: bytes, batch: Batch) -> None:
         holder, grant = cursor.key()[_APPLICATION_BYTES:], decode_grant(cursor.value())
         transaction.delete(_expiry(application, holder, grant), db=tables.grant_expiries)
         cursor.delete()
+    stored = transaction.get(prefix, db=tables.kicks)
+    if stored is None or decode_moment(stored) < at:
+        transaction.put(prefix, encode_packed(at), db=tables.kicks)
+
+
+def use_once(application: bytes, use: bytes, until: Millis, batch: Batch) -> bool:
+    """Whether ``use``, a hash, was not there before; it is now."""
+    transaction, tables = batch.transaction, batch.tables
+    if not transaction.put(application + use, encode_packed(until), overwrite=False, db=tables.uses):
+        return False
+    transaction.put(application + moment_key(until) + use, b"", db=tables.use_expiries)
+    return True
 
 
 def save_application(
@@ -254,12 +268,13 @@ def save_application(
 
 
 def sweep(now: Millis, kept: Millis, batch: Batch) -> int:
-    """Forget some tokens older than ``kept`` and some grants past their expiry; 0 when there are none left."""
+    """Forget some tokens older than ``kept``, and grants and uses past their time; 0 when there are none left."""
     room = _SWEEP_STEP
     for application in _applications(batch).values():
         prefix = application_key(application.number)
         room -= _sweep_tokens(prefix, Millis(now - kept), room, batch)
-        room -= _sweep_grants(prefix, now, room, batch)
+        room -= _sweep_expired(prefix, now, room, batch, batch.tables.grant_expiries, batch.tables.grants)
+        room -= _sweep_expired(prefix, now, room, batch, batch.tables.use_expiries, batch.tables.uses)
     return _SWEEP_STEP - room
 
 
@@ -278,13 +293,14 @@ def _sweep_tokens(application: bytes, before: Millis, room: int, batch: Batch) -
     return swept
 
 
-def _sweep_grants(application: bytes, now: Millis, room: int, batch: Batch) -> int:
+def _sweep_expired(
+    application: bytes, now: Millis, room: int, batch: Batch, expiries: lmdb._Database, records: lmdb._Database
+) -> int:
     swept = 0
     past = application + moment_key(Millis(now + 1))
-    cursor = batch.transaction.cursor(batch.tables.grant_expiries)
+    cursor = batch.transaction.cursor(expiries)
     while swept < room and cursor.set_range(application) and cursor.key() < past:
-        holder = cursor.key()[_APPLICATION_BYTES + 8 :]
-        batch.transaction.delete(application + holder, db=batch.tables.grants)
+        batch.transaction.delete(application + cursor.key()[_APPLICATION_BYTES + 8 :], db=records)
         cursor.delete()
         swept += 1
     return swept

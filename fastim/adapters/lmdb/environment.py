@@ -9,17 +9,22 @@ import errno
 import fcntl
 import mmap
 import os
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import mkdtemp
 from types import TracebackType
 from typing import Final, NamedTuple
 
 import lmdb
+import structlog
 
 from fastim.adapters.lmdb.records import FORMAT, decode_number, encode_packed
 from fastim.core.errors import SettingsError, Unavailable
+
+_log = structlog.get_logger(__name__)
 
 DATA_FILE = "data.mdb"
 _LOCK_FILES = frozenset({"fastim.lock", "lock.mdb"})
@@ -45,6 +50,9 @@ class Tables(NamedTuple):
     token_hours: lmdb._Database
     grants: lmdb._Database
     grant_expiries: lmdb._Database
+    kicks: lmdb._Database
+    uses: lmdb._Database
+    use_expiries: lmdb._Database
 
 
 class Reading:
@@ -101,9 +109,12 @@ class Environment:
             self.lmdb = _open(path, map_bytes)
         try:
             with _explained(path):
-                if not check_format(self.lmdb, path):
+                version = check_format(self.lmdb, path)
+                if version == 0:
                     _create_tables(self.lmdb)
                     _sync_directory(path)
+                elif version < FORMAT:
+                    _bring_up(self.lmdb, path, version)
                 self.tables = open_tables(self.lmdb)
                 self.lmdb.reader_check()  # a reader that was killed would keep old pages from being reused
                 self._page_bytes = self.lmdb.stat()["psize"]
@@ -215,6 +226,8 @@ class DirectoryLock:
 def open_beside(path: Path) -> lmdb.Environment:
     """The environment for reading, next to a live server if there is one. Not in a process that has it open.
 
+    Its format may be an older one.
+
     Raises:
         SettingsError: There is no store, or one that this version cannot read; the text says so.
     """
@@ -226,7 +239,7 @@ def open_beside(path: Path) -> lmdb.Environment:
     with _explained(path):
         environment = _open(path, 2 * size + (1 << 30), readonly=True)
     try:
-        if not check_format(environment, path):
+        if check_format(environment, path) == 0:
             raise SettingsError(f"{path} holds no fastim data")
     except BaseException:
         environment.close()
@@ -234,20 +247,33 @@ def open_beside(path: Path) -> lmdb.Environment:
     return environment
 
 
+def require_current(environment: lmdb.Environment, path: Path) -> None:
+    """Have this version's format.
+
+    Raises:
+        SettingsError: It is an older one.
+    """
+    version = check_format(environment, path)
+    if version < FORMAT:
+        raise SettingsError(
+            f"the data in {path} has format {version} and this version's is {FORMAT}: start the server on it once"
+        )
+
+
 def open_tables(environment: lmdb.Environment) -> Tables:
     """Handles of the tables, all of which are there."""
     return Tables(*(environment.open_db(name.encode(), create=False) for name in Tables._fields))
 
 
-def check_format(environment: lmdb.Environment, path: Path) -> bool:
-    """Whether the environment holds a store; ``False`` when it holds nothing at all.
+def check_format(environment: lmdb.Environment, path: Path) -> int:
+    """The format of the store that the environment holds; 0 when it holds nothing at all.
 
     Raises:
         SettingsError: It holds something else, or a store of a newer version.
     """
     with environment.begin() as transaction:
         if transaction.stat()["entries"] == 0:
-            return False
+            return 0
     try:
         meta = environment.open_db(b"meta", create=False)
     except lmdb.NotFoundError:
@@ -258,17 +284,38 @@ def check_format(environment: lmdb.Environment, path: Path) -> bool:
         version = decode_number(stored or b"")
     except ValueError:
         raise _not_ours(path) from None
+    if version < 1:
+        raise _not_ours(path)
     if version > FORMAT:
         raise SettingsError(
             f"the data in {path} has format {version}, this version of fastim reads up to {FORMAT}: install a newer one"
         )
-    return True
+    return version
 
 
 def _create_tables(environment: lmdb.Environment) -> None:
+    """Make the tables that are missing, and say which format it is."""
     with environment.begin(write=True) as transaction:
         meta, *_ = [environment.open_db(name.encode(), txn=transaction) for name in Tables._fields]
         transaction.put(_FORMAT_KEY, encode_packed(FORMAT), db=meta)
+
+
+def _bring_up(environment: lmdb.Environment, path: Path, version: int) -> None:
+    """Make a store of format ``version`` one of this format, and leave a copy of it as it was.
+
+    Format 2 has three tables more than format 1, and nothing else is different.
+    """
+    copy = path / f"format-{version}.mdb"
+    unfinished = Path(mkdtemp(prefix=".", dir=path))
+    try:
+        environment.copy(str(unfinished), compact=True)
+        sync_file(unfinished / DATA_FILE)
+        os.replace(unfinished / DATA_FILE, copy)
+        sync_file(path)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    _create_tables(environment)
+    _log.info("the store was brought up to date", format=FORMAT, copy=str(copy))
 
 
 def _open(path: Path, map_bytes: int, *, readonly: bool = False) -> lmdb.Environment:

@@ -4,19 +4,22 @@ A conversation is 13 bytes: the 12 that its digits stand for, then which form it
 keyed by it runs from the oldest to the newest whatever the form. A client id is its UTF-8 with the length before it, so
 that no id is the beginning of another.
 
-========================  =====================================================
-========================================== table                     key
-value ========================  =====================================================
-========================================== ``meta``                  a name format version, next application number
-``applications``          application ``Application``, JSON ``conversations``         application, conversation
-``Conversation``, JSON ``heads``                 application, conversation                              ``Head``
-``messages`` application, conversation, sequence                    ``Message`` ``memberships``           application,
-client, conversation                      ``Membership`` ``uniques``               application, kind, hash of the unique
-key conversation ``tokens``                application, conversation, hash of sender and token    sequence
-``token_hours`` application, hour, commit                              the keys in ``tokens`` of that commit ``grants``
-application, client, hash of the session token         ``Grant`` ``grant_expiries``        application, expiry, client,
-hash                      nothing ========================  =====================================================
-==========================================
+Table: key -> value.
+
+- ``meta``: a name -> format version, next application number
+- ``applications``: application -> ``Application``, JSON
+- ``conversations``: application, conversation -> ``Conversation``, JSON
+- ``heads``: application, conversation -> ``Head``
+- ``messages``: application, conversation, sequence -> ``Message``
+- ``memberships``: application, client, conversation -> ``Membership``
+- ``uniques``: application, kind, hash of the unique key -> conversation
+- ``tokens``: application, conversation, hash of sender and token -> sequence
+- ``token_hours``: application, hour, commit -> the keys in ``tokens`` of that commit
+- ``grants``: application, client, hash of the session token -> ``Grant``
+- ``grant_expiries``: application, expiry, client, hash -> nothing
+- ``kicks``: application, client -> the moment of the last one
+- ``uses``: application, hash of the name -> the moment until which it is remembered
+- ``use_expiries``: application, that moment, hash -> nothing
 
 Messages are keyed by sequence only. Timestamps, ids and sequences grow together in a conversation, so a place in time
 is found by bisection (20 probes in a million), and an append is spared the second index.
@@ -125,6 +128,11 @@ def unique_table_key(kind: Kind, unique_key: str) -> bytes:
 def grant_hash(token: str) -> bytes:
     """All that is kept of a session token."""
     return hashlib.sha256(token.encode(errors="surrogatepass")).digest()
+
+
+def use_hash(name: str) -> bytes:
+    """16 bytes for something that can be used once."""
+    return hashlib.blake2b(name.encode(errors="surrogatepass"), digest_size=16).digest()
 
 
 def moment_key(moment: Millis) -> bytes:

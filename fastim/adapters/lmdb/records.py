@@ -14,7 +14,7 @@ from fastim.core.session import Grant
 from fastim.core.units import Millis
 from fastim.core.unread import Head, Membership
 
-FORMAT = 1
+FORMAT = 2
 """The version of tables, keys and values; a store that has a higher one is not opened."""
 
 
@@ -41,6 +41,7 @@ decode_origin = msgspec.msgpack.Decoder(Origin).decode
 decode_head = msgspec.msgpack.Decoder(Head).decode
 decode_membership = msgspec.msgpack.Decoder(Membership).decode
 decode_grant = msgspec.msgpack.Decoder(Grant).decode
+decode_moment = msgspec.msgpack.Decoder(Millis).decode
 decode_number = msgspec.msgpack.Decoder(int).decode
 
 encode_json = msgspec.json.Encoder().encode

@@ -29,6 +29,7 @@ from fastim.adapters.lmdb.keys import (
     grant_hash,
     sequence_key,
     token_hash,
+    use_hash,
 )
 from fastim.adapters.lmdb.places import count_before, count_until, records
 from fastim.adapters.lmdb.records import (
@@ -38,6 +39,7 @@ from fastim.adapters.lmdb.records import (
     decode_head,
     decode_membership,
     decode_message,
+    decode_moment,
     encode_json,
 )
 from fastim.adapters.lmdb.statistics import Statistics
@@ -334,11 +336,19 @@ class LmdbApplicationStore:
             stored = transaction.get(self._key + client + grant_hash(token), db=self._environment.tables.grants)
         return None if stored is None else decode_grant(stored)
 
-    def revoke_grants(self, client_id: str) -> Awaitable[None]:
+    def kick(self, client_id: str, at: Millis) -> Awaitable[None]:
+        return self._store.submit(partial(changes.kick, self._key, _member_key(client_id), at))
+
+    async def find_kick(self, client_id: str) -> Millis:
         client = client_key(client_id)
         if client is None:
-            return self._store.submit(_nothing)
-        return self._store.submit(partial(changes.revoke_grants, self._key, client))
+            return Millis(0)
+        with self._environment.reading() as transaction:
+            stored = transaction.get(self._key + client, db=self._environment.tables.kicks)
+        return Millis(0) if stored is None else decode_moment(stored)
+
+    def use_once(self, name: str, until: Millis) -> Awaitable[bool]:
+        return self._store.submit(partial(changes.use_once, self._key, use_hash(name), until))
 
     def _scope(self, conversation_id: str) -> bytes | None:
         key = conversation_key(conversation_id)

@@ -14,7 +14,7 @@ import lmdb
 import msgspec
 from msgspec import Struct
 
-from fastim.adapters.lmdb.environment import Tables, open_beside, open_tables
+from fastim.adapters.lmdb.environment import Tables, open_beside, open_tables, require_current
 from fastim.adapters.lmdb.keys import (
     CONVERSATION_BYTES,
     HOUR_MILLIS,
@@ -34,6 +34,7 @@ from fastim.adapters.lmdb.records import (
     decode_head,
     decode_membership,
     decode_message,
+    decode_moment,
     decode_number,
 )
 from fastim.core.conversation import Conversation
@@ -74,6 +75,7 @@ def verify(path: Path | str) -> Report:
     path = Path(path)
     environment = open_beside(path)
     try:
+        require_current(environment, path)
         tables = open_tables(environment)
         with environment.begin() as transaction:
             return _Verification(transaction, tables).run()
@@ -102,6 +104,8 @@ class _Verification:
         self._check_uniques()
         self._check_tokens()
         self._check_grants()
+        self._check_kicks()
+        self._check_uses()
         counts = {
             name: self._transaction.stat(table)["entries"]
             for name, table in zip(Tables._fields, self._tables, strict=True)
@@ -280,6 +284,28 @@ class _Verification:
             grant_key = key[:_APPLICATION_BYTES] + key[_APPLICATION_BYTES + 8 :]
             if self._transaction.get(grant_key, db=self._tables.grants) is None:
                 self._tell(f"an expiry leads to the grant {grant_key.hex()}, which is not stored")
+
+    def _check_kicks(self) -> None:
+        for key, record in self._all(self._tables.kicks):
+            try:
+                _, rest = split_client(key, _APPLICATION_BYTES)
+                if rest:
+                    raise ValueError(f"{key.hex()} does not end with the client id")
+            except ValueError as error:
+                self._tell(f"kicks: {error}")
+            self._decoded(f"kick {key.hex()}", key, record, decode_moment)
+
+    def _check_uses(self) -> None:
+        for key, record in self._all(self._tables.uses):
+            until = self._decoded(f"use {key.hex()}", key, record, decode_moment)
+            if until is not None:
+                expiry = key[:_APPLICATION_BYTES] + moment_key(until) + key[_APPLICATION_BYTES:]
+                if self._transaction.get(expiry, db=self._tables.use_expiries) is None:
+                    self._tell(f"use {key.hex()} will not be swept")
+        for key, _ in self._all(self._tables.use_expiries):
+            use = key[:_APPLICATION_BYTES] + key[_APPLICATION_BYTES + 8 :]
+            if self._transaction.get(use, db=self._tables.uses) is None:
+                self._tell(f"an expiry leads to the use {use.hex()}, which is not stored")
 
     def _check_application(self, name: str, key: bytes) -> None:
         if self._transaction.get(key[:_APPLICATION_BYTES], db=self._tables.applications) is None:

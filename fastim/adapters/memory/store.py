@@ -96,6 +96,7 @@ class MemoryStore:
         for part in self._parts.values():
             room -= part.sweep_tokens(Millis(now - self._tokens_kept), room)
             room -= part.sweep_grants(now, room)
+            room -= part.sweep_uses(now, room)
         return Done(_SWEEP_STEP - room)
 
     async def close(self) -> None:
@@ -114,6 +115,8 @@ class MemoryApplicationStore:
         self._uniques: dict[tuple[Kind, str], str] = {}
         self._tokens: dict[tuple[str, str, str], Message] = {}
         self._grants: dict[tuple[str, bytes], Grant] = {}
+        self._kicks: dict[str, Millis] = {}
+        self._uses: dict[str, Millis] = {}
 
     async def find_conversation(self, conversation_id: str) -> Conversation | None:
         return self._conversations.get(conversation_id)
@@ -248,12 +251,24 @@ class MemoryApplicationStore:
     async def find_grant(self, client_id: str, token: str) -> Grant | None:
         return self._grants.get((client_id, _hash(token)))
 
-    def revoke_grants(self, client_id: str) -> Awaitable[None]:
+    def kick(self, client_id: str, at: Millis) -> Awaitable[None]:
         if self._store.closed:
             return _closed()
         for key in [key for key in self._grants if key[0] == client_id]:
             del self._grants[key]
+        self._kicks[client_id] = max(at, self._kicks.get(client_id, at))
         return Done(None)
+
+    async def find_kick(self, client_id: str) -> Millis:
+        return self._kicks.get(client_id, Millis(0))
+
+    def use_once(self, name: str, until: Millis) -> Awaitable[bool]:
+        if self._store.closed:
+            return _closed()
+        fresh = name not in self._uses
+        if fresh:
+            self._uses[name] = until
+        return Done(fresh)
 
     def sweep_tokens(self, before: Millis, room: int) -> int:
         """Forget at most ``room`` tokens of the hours that ended at ``before`` or earlier."""
@@ -270,6 +285,10 @@ class MemoryApplicationStore:
     def sweep_grants(self, now: Millis, room: int) -> int:
         """Forget at most ``room`` grants that have expired."""
         return _drop(self._grants, (key for key, grant in self._grants.items() if grant.expires_at <= now), room)
+
+    def sweep_uses(self, now: Millis, room: int) -> int:
+        """Forget at most ``room`` uses that need not be remembered any more."""
+        return _drop(self._uses, (name for name, until in self._uses.items() if until <= now), room)
 
     def _membership(self, conversation_id: str, client_id: str) -> Membership | None:
         return self._memberships.get(client_id, {}).get(conversation_id)

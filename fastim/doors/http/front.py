@@ -12,18 +12,22 @@ from typing import Any, cast
 
 import structlog
 from aiohttp import web
+from aiohttp.http_exceptions import LineTooLong
 
 from fastim.doors.admission import admits, turn_away
 from fastim.doors.http.answers import problem, raw_problem
 from fastim.doors.http.handshake import Handshake, HandshakeError, Request, gather, parse, shake
 from fastim.doors.websocket import WebSocketProtocol
 from fastim.runtime.gateway import Gateway
+from fastim.runtime.limits import Limit
 from fastim.settings import Http
 
 _log = structlog.get_logger(__name__)
 
 KEEP_ALIVE_SECONDS = 75.0
-"""How long a connection may be idle between two requests, or take for the head of the next."""
+"""How long a connection may be idle between two requests."""
+SPARE_CONNECTIONS = 32
+"""As many may ask for the server's health while it is short of memory."""
 FINISH_SECONDS = 5.0
 """How long answers under way may take when the listener closes."""
 
@@ -45,7 +49,7 @@ class HttpDoor:
     def __init__(self, gateway: Gateway, application: web.Application, settings: Http) -> None:
         application.middlewares.insert(0, self._let_out)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=FINISH_SECONDS)
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self.gateway = gateway
         self.head_bytes = settings.head_bytes
         self.fronts: set[Front] = set()
@@ -60,21 +64,25 @@ class HttpDoor:
             front.cut()
         await self._runner.cleanup()
 
-    def admits(self) -> bool:
-        """Whether there is room for one more; apart from WebSockets, so that they do not keep health checks out."""
-        limit = self.gateway.limits.connections
-        return limit == 0 or len(self.fronts) + len(self._server.connections) < limit
+    def admits(self, on_the_way: int = 0) -> bool:
+        """Whether there is room for one more; apart from WebSockets, so that they do not keep health checks out.
+
+        Args:
+            on_the_way: How many more were let in that are not known here yet.
+        """
+        gateway = self.gateway
+        here = len(self.fronts) + len(self._server.connections) + on_the_way
+        if gateway.short_of_memory and here >= SPARE_CONNECTIONS:
+            gateway.counters.bit("memory")
+            return False
+        if gateway.limits.connections and here >= gateway.limits.connections:
+            gateway.counters.bit("connections")
+            return False
+        return True
 
     def serve(self, transport: asyncio.Transport, read: bytes) -> None:
         """Give a connection of which ``read`` has come in to aiohttp."""
-        handler = Handler(
-            self._server,
-            loop=self._loop,
-            access_log=cast(Any, None),
-            keepalive_timeout=KEEP_ALIVE_SECONDS,
-            max_line_size=self.head_bytes,
-            max_field_size=self.head_bytes,
-        )
+        handler = Handler(self._server, self)
         transport.set_protocol(handler)
         handler.connection_made(transport)
         handler.data_received(read)
@@ -162,6 +170,7 @@ class Front(asyncio.Protocol):
             return
         end = _END.search(self._read, self._scanned)
         if (len(self._read) if end is None else end.end()) > self._door.head_bytes:
+            self._door.gateway.counters.bit("head")
             self._refuse(HandshakeError(431, f"the head of a request is at most {self._door.head_bytes} bytes long"))
         elif end is None:
             self._scanned = max(0, len(self._read) - 2)
@@ -176,6 +185,8 @@ class Front(asyncio.Protocol):
 
     def expire(self) -> None:
         """No head in time, or the peer keeps its half open after it was refused."""
+        if not self._answered:
+            self._door.gateway.counters.bit("handshake")
         self.cut()
 
     def cut(self) -> None:
@@ -209,7 +220,7 @@ class Front(asyncio.Protocol):
 
     def _postpone(self) -> None:
         gateway = self._door.gateway
-        self.deadline = asyncio.get_running_loop().time() + gateway.limits.handshake_seconds
+        self.deadline = gateway.deadlines.within(gateway.limits.handshake_seconds)
 
     def _leave(self) -> None:
         self._door.fronts.discard(self)
@@ -217,9 +228,81 @@ class Front(asyncio.Protocol):
 
 
 class Handler(web.RequestHandler):
-    """aiohttp's side of one connection, with our errors, and a way out of it."""
+    """aiohttp's side of one connection, with our errors and deadlines, and a way out of it.
 
-    __slots__ = ()
+    The head of a later request has as much time as that of the first; a body has to arrive, and answers to be taken.
+    """
+
+    __slots__ = ("_found", "_gateway", "_limit", "_socket", "deadline")
+
+    _socket: asyncio.Transport
+
+    def __init__(self, server: web.Server, door: HttpDoor) -> None:
+        super().__init__(
+            server,
+            loop=door.loop,
+            access_log=cast(Any, None),
+            keepalive_timeout=KEEP_ALIVE_SECONDS,
+            max_line_size=door.head_bytes,
+            max_field_size=door.head_bytes,
+        )
+        self._gateway = door.gateway
+        self._limit: Limit | None = None
+        self._found: object = None
+        self.deadline = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._socket = cast(asyncio.Transport, transport)
+        self._relax()
+        self._gateway.deadlines.watch(self)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._gateway.deadlines.forget(self)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            # Nothing to do and yet something came: the beginning of a head.
+            if data and self._limit is None:
+                self._limit = "handshake"
+                self.deadline = self._gateway.deadlines.within(self._gateway.limits.handshake_seconds)
+        elif self._limit == "handshake":
+            self._relax()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._relax()
+        self._limit = "write_timeout"
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._relax()
+
+    def expire(self) -> None:
+        """The deadline has passed. Without a limit that is missed it is only time to look."""
+        limit, found = self._limit, self._unfinished()
+        if limit is None and found is not None and found is self._found:
+            limit = "write_timeout" if self._socket.is_closing() else "read_timeout"
+        if limit is not None:
+            self._gateway.counters.bit(limit)
+            self._socket.abort()
+            return
+        self._relax()
+        self._found = found
+
+    def _unfinished(self) -> object:
+        """What must not be found again at the next look, if there is such a thing."""
+        if self._socket.is_closing():  # it is open until all that waits is sent
+            return self._socket
+        request = self._current_request
+        return request if request is not None and not request.content.is_eof() else None
+
+    def _relax(self) -> None:
+        self._limit = None
+        self.deadline = self._loop.time() + self._gateway.limits.write_timeout_seconds
 
     def handle_error(
         self,
@@ -228,6 +311,8 @@ class Handler(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
+        if isinstance(exc, LineTooLong):
+            self._gateway.counters.bit("head")
         if request.writer.output_size > 0:
             raise ConnectionError("a part of the response is out already")
         if status >= 500:

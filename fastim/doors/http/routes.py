@@ -24,7 +24,7 @@ _WEBSOCKET_SCHEMES = {"http": "ws", "ws": "ws", "https": "wss", "wss": "wss"}
 def web_application(
     *,
     knows: Callable[[str], bool],
-    ready: Callable[[], bool],
+    obstacle: Callable[[], str],
     metrics: Callable[[], tuple[bytes, str]],
     settings: Http,
 ) -> web.Application:
@@ -32,7 +32,7 @@ def web_application(
 
     Args:
         knows: Whether there is an application of that id.
-        ready: Whether the server accepts connections.
+        obstacle: Why the server lets nobody in at the moment; empty when it does.
         metrics: What a scrape gets, and its content type.
     """
     application = web.Application(middlewares=[_errors_as_json])
@@ -45,7 +45,8 @@ def web_application(
         return web.Response(text="ok")
 
     async def answer_readiness(request: web.Request) -> web.Response:
-        return web.Response(text="ready") if ready() else web.Response(text="stopping", status=503)
+        why_not = obstacle()
+        return web.Response(text=why_not, status=503) if why_not else web.Response(text="ready")
 
     async def answer_metrics(request: web.Request) -> web.Response:
         body, content_type = metrics()

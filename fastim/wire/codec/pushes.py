@@ -90,9 +90,13 @@ def encode_unread(event: events.UnreadChanged) -> bytes:
     return _push(pb.GenericCommand(cmd=pb.unread, unreadMessage=pb.UnreadCommand(convs=notices, notifTime=event.at)))
 
 
-def encode_eviction(error: CodedError) -> bytes:
-    """To a session that ends although its client did not ask for it."""
-    ending = pb.SessionCommand(code=error.code, reason=error.reason)
+def encode_eviction(error: CodedError, reason: str = "") -> bytes:
+    """To a session that ends although its client did not ask for it.
+
+    Args:
+        reason: Takes the place of the error's name unless it is empty.
+    """
+    ending = pb.SessionCommand(code=error.code, reason=reason or error.reason)
     return _push(pb.GenericCommand(cmd=pb.session, op=pb.closed, sessionMessage=ending))
 
 

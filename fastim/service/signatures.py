@@ -1,0 +1,40 @@
+"""Signatures: where the application requires them, each counts once."""
+
+from fastim.core.commands import OpenSession, RefreshToken, Signature
+from fastim.core.errors import ConversationSignatureFailed, Refusal, SignatureFailed
+from fastim.core.signature import SignedCommand, signature_wanted, signed_texts, used_until, vouches
+from fastim.service.io import Io
+
+
+async def required_signature(io: Io, client_id: str, command: SignedCommand) -> Signature | None:
+    """The signature that ``command`` came with, to be handed to ``use``; ``None`` where it needs none.
+
+    Raises:
+        SignatureFailed: There is none, or it does not count; at an opening and a refresh.
+        ConversationSignatureFailed: The same elsewhere.
+    """
+    if not io.policy.signature_required or not signature_wanted(command, client_id):
+        return None
+    given = command.signature
+    if given is None:
+        raise _refusal(command)("a signature is required")
+    texts = signed_texts(io.application.id, client_id, command, given)
+    kicked_at = await io.store.find_kick(client_id)
+    if not vouches(given, texts, io.application.master_key, io.clock.now(), void_before=kicked_at):
+        raise _refusal(command)("the signature is wrong, too old, or void")
+    return given
+
+
+async def use(io: Io, signature: Signature | None, command: SignedCommand) -> None:
+    """Use up what ``required_signature`` returned, once nothing else stands in the way of the command.
+
+    Raises:
+        SignatureFailed: It was used before; at an opening and a refresh.
+        ConversationSignatureFailed: The same elsewhere.
+    """
+    if signature is not None and not await io.store.use_once(*used_until(signature, io.clock.now())):
+        raise _refusal(command)("the signature was used before")
+
+
+def _refusal(command: SignedCommand) -> type[Refusal]:
+    return SignatureFailed if isinstance(command, OpenSession | RefreshToken) else ConversationSignatureFailed
