@@ -47,6 +47,8 @@ _log = structlog.get_logger(__name__)
 
 SWEEP_SECONDS = 60.0
 """Between two looks for records past their time."""
+SDK_APP_ID_CHARACTERS = 9
+"""Java and Swift take an application id's first 8 characters and break when there are no more."""
 DRAIN_SECONDS = 10.0
 """How long commands under way, and then what is buffered for clients, may take when the server stops."""
 
@@ -263,6 +265,8 @@ async def _applications(store: Store, given: GivenApplication | None) -> tuple[l
     if given is None:
         first = await store.save_application(_random(24), _random(24), _random(24), _random(24))
         return [first], True
+    if len(given.id) < SDK_APP_ID_CHARACTERS:
+        _log.warning("Java and Swift SDKs need a longer application id", least=SDK_APP_ID_CHARACTERS)
     before = known.pop(given.id, None)
     hook_key = _random(24) if before is None else before.hook_key
     first = await store.save_application(given.id, given.key, given.master_key, hook_key)

@@ -52,7 +52,7 @@ class ServerProcess:
         environment: Added to this process's own.
 
     Attributes:
-        addresses: Where the server listens, by door: ``tcp``, ``http``, and ``tcps`` and ``https`` if they were asked for.
+        addresses: Where the server listens, by door: ``tcp`` and ``http``; ``tcps`` and ``https`` if asked for.
     """
 
     def __init__(

@@ -3,7 +3,7 @@
 ``Refusal``: reply and go on. ``Closure`` and its kind ``WireError``: close this connection. ``Unavailable``: an engine
 cannot be reached, the client may send again. ``SettingsError``: do not start. Anything else is a bug.
 
-Codes and names are LeanCloud's, because official SDKs know them by name; this module is their only list.
+Codes and names, but for 1001, are LeanCloud's, because official SDKs know them by name; this module is their only list.
 Source: wire protocol, error codes.
 """
 

@@ -8,6 +8,8 @@ from msgspec.structs import replace
 from fastim.core.units import Millis
 
 DEFAULT_TAG = "default"
+LABEL_MAX_CHARACTERS = 512
+"""Of a tag, or of what names a device: push tokens are the longest."""
 
 
 class Config(IntFlag):
@@ -49,7 +51,7 @@ class Grant(Struct, frozen=True, array_like=True):
 
     Attributes:
         tag: Empty when none was given.
-        device: The device's identity, empty when none was given.
+        device: The device's identity.
         config: The last ``configBitmap`` that was sent, as an integer.
         expires_at: When it can no longer open a session or call REST; refreshing an open session still works.
     """

@@ -57,11 +57,13 @@ class Connection:
         "_delivery",
         "_gathered",
         "_gathered_bytes",
+        "_handed_bytes",
         "_in_flight",
         "_limits",
         "_loop",
         "_receiver",
         "_shaken",
+        "_taken_bytes",
         "_transport",
         "_waking",
         "behind",
@@ -99,6 +101,8 @@ class Connection:
         self._loop = asyncio.get_running_loop()
         self._gathered: list[bytes] = []
         self._gathered_bytes = 0
+        self._handed_bytes = 0
+        self._taken_bytes = 0
         self._in_flight = 0
         self._waking = False
         self.framing = framing
@@ -137,7 +141,8 @@ class Connection:
         """The socket is full: nothing more is read from this client, and it has so long to take what waits for it."""
         self.clogged = True
         if not self.lost:
-            self.deadline = self._loop.time() + self._limits.write_timeout_seconds
+            self._takes()
+            self._await_taking()
         self._balance_reading()
 
     def resume_writing(self) -> None:
@@ -228,6 +233,8 @@ class Connection:
         """The deadline has passed: nothing was heard for too long, no session was opened, or nothing was taken."""
         if self.lost:
             self.abort()
+        elif self.clogged and self._takes():
+            self._await_taking()
         elif self.clogged:
             self._counters.bit("write_timeout")
             self.abort()
@@ -254,6 +261,14 @@ class Connection:
         peer = self._transport.get_extra_info("peername")
         return str(peer[0]) if isinstance(peer, tuple) else ""
 
+    def _await_taking(self) -> None:
+        self.deadline = self._loop.time() + self._limits.write_timeout_seconds
+
+    def _takes(self) -> bool:
+        """Whether the peer has taken anything since this was last asked; slowly is fast enough."""
+        before, self._taken_bytes = self._taken_bytes, self._handed_bytes - self._transport.get_write_buffer_size()
+        return self._taken_bytes > before
+
     def _gather(self, frame: bytes) -> None:
         if not self._gathered:
             self._loop.call_soon(self._flush)
@@ -268,6 +283,7 @@ class Connection:
         frames = b"".join(self._gathered)
         self._gathered.clear()
         self._gathered_bytes = 0
+        self._handed_bytes += len(frames)
         self._transport.write(frames)
 
     def _balance_reading(self) -> None:

@@ -19,7 +19,7 @@ from fastim.core.errors import (
 )
 from fastim.core.quota import Quota, quota_of
 from fastim.core.replies import Echoed, LoggedIn, Reply
-from fastim.core.session import Session
+from fastim.core.session import OfflineMode, Session
 from fastim.runtime.connection import Connection
 from fastim.runtime.delivery import Delivery
 from fastim.runtime.presence import Presence
@@ -101,13 +101,19 @@ class Dispatcher:
                 self._run(connection, self._answer(connection, request))
 
     def drained(self, connection: Connection) -> None:
-        """Tell the sessions that were behind what they have not read: the store is the queue."""
+        """Tell the sessions that were behind what they have not read: the store is the queue.
+
+        Who is not told unread counts has to come back to notice that something is missing.
+        """
         tenant = self._tenant_of(connection)
         behind, connection.behind = connection.behind, set()
+        if connection.link.offline_mode is not OfflineMode.UNREAD:
+            connection.shut()
+            return
         for client_id in behind:
             session = connection.link.sessions.get(client_id)
             if tenant is not None and session is not None:
-                self._run(connection, unread.tell_unread(tenant.io, session, session.opened_at))
+                self._run(connection, unread.tell_all_unread(tenant.io, session))
 
     def lost(self, connection: Connection) -> None:
         if self._quotas is not None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Hashable
 from types import TracebackType
 
 
@@ -9,9 +10,9 @@ class LocalLanes:
     """Turn-taking within this process, one queue for each name in use."""
 
     def __init__(self) -> None:
-        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
+        self._waiting: dict[Hashable, deque[asyncio.Future[None]]] = {}
 
-    def hold(self, name: str) -> "_Turn":
+    def hold(self, name: Hashable) -> "_Turn":
         return _Turn(self._waiting, name)
 
 
@@ -20,7 +21,7 @@ class _Turn:
 
     __slots__ = ("_name", "_waiting")
 
-    def __init__(self, waiting: dict[str, deque[asyncio.Future[None]]], name: str) -> None:
+    def __init__(self, waiting: dict[Hashable, deque[asyncio.Future[None]]], name: Hashable) -> None:
         self._waiting = waiting
         self._name = name
 

@@ -16,7 +16,16 @@ from fastim.core.events import ClientKicked, SessionEvicted
 from fastim.core.ids import is_client_id
 from fastim.core.policy import ONLINE_QUERY_MAX
 from fastim.core.replies import Closed, DeviceReported, OnlineClients, Opened, Refreshed
-from fastim.core.session import CONFIG_UNSAID, Config, Grant, OfflineMode, Session, in_conflict, replaces
+from fastim.core.session import (
+    CONFIG_UNSAID,
+    LABEL_MAX_CHARACTERS,
+    Config,
+    Grant,
+    OfflineMode,
+    Session,
+    in_conflict,
+    replaces,
+)
 from fastim.core.units import Millis
 from fastim.service.io import Io
 from fastim.service.signatures import required_signature, use
@@ -49,6 +58,8 @@ async def open_session(io: Io, opening: Opening) -> tuple[Session, Opened]:
         client_id = io.entropy(GENERATED_ID_ENTROPY_BYTES).hex()
     if not is_client_id(client_id):
         raise InvalidLogin
+    if max(len(opening.command.tag), len(opening.command.device)) > LABEL_MAX_CHARACTERS:
+        raise InvalidLogin(f"a tag or device has at most {LABEL_MAX_CHARACTERS} characters")
     async with io.lanes.hold(_lane(client_id)):
         now = io.clock.now()
         signature = await required_signature(io, client_id, opening.command)
@@ -121,14 +132,18 @@ async def query_online(io: Io, session: Session, command: QueryOnline) -> Online
 
 
 async def report_device(io: Io, session: Session, command: ReportDevice) -> DeviceReported:
-    """The device goes by another token from now on."""
-    io.directory.enter(session.on_device(command.device))
+    """The device goes by another token from now on; one without a name keeps the one it has."""
+    if len(command.device) > LABEL_MAX_CHARACTERS:
+        raise InvalidLogin(f"a device has at most {LABEL_MAX_CHARACTERS} characters")
+    if command.device:
+        io.directory.enter(session.on_device(command.device))
     return DeviceReported()
 
 
 async def _grant(io: Io, client_id: str, command: OpenSession, others: list[Session], now: Millis) -> Grant:
     """What the session is opened with: what the command says, and for the rest what its token stands for.
 
+    A device that does not name itself gets a name, which its token brings back.
     Without a token the device's older session, if it is still open, says what its client can do: C# does not repeat it.
     """
     config = next((other.config for other in others if replaces(other, command.device)), CONFIG_UNSAID)
@@ -140,15 +155,15 @@ async def _grant(io: Io, client_id: str, command: OpenSession, others: list[Sess
         known = found
     return Grant(
         tag=command.tag or known.tag,
-        device=command.device or known.device,
+        device=command.device or known.device or io.entropy(GENERATED_ID_ENTROPY_BYTES).hex(),
         config=known.config if command.config is None else command.config,
         expires_at=Millis(now + 1000 * io.policy.token_ttl_seconds),
     )
 
 
-def _lane(client_id: str) -> str:
-    """The lane in which what concerns a client's sessions takes turns."""
-    return f"client {client_id}"
+def _lane(client_id: str) -> tuple[str, str]:
+    """The lane in which what concerns a client's sessions takes turns; no conversation's name can be it."""
+    return "client", client_id
 
 
 def _new_token(io: Io) -> str:

@@ -40,8 +40,7 @@ async def tell_unread(io: Io, session: Session, told: Millis) -> None:
     """
     if session.offline_mode is not OfflineMode.UNREAD:
         return
-    now = io.clock.now()
-    since = unread_since(told, now)
+    since = unread_since(told, io.clock.now())
     changed = [
         one
         for one in await io.store.joined_conversations(session.client_id)
@@ -49,8 +48,21 @@ async def tell_unread(io: Io, session: Session, told: Millis) -> None:
         and (since > 0 or unread(one.head, one.membership, session.client_id).count)
     ]
     changed.sort(key=lambda one: one.head.timestamp, reverse=True)
-    if changed:
-        notices = await _notices(io, session.client_id, changed[: io.policy.unread_conversations])
+    await _tell(io, session, changed[: io.policy.unread_conversations])
+
+
+async def tell_all_unread(io: Io, session: Session) -> None:
+    """Tell a session of every conversation in which something is unread: it missed deliveries, and of any of them."""
+    joined = await io.store.joined_conversations(session.client_id)
+    left = [one for one in joined if unread(one.head, one.membership, session.client_id).count]
+    for begin in range(0, len(left), io.policy.unread_conversations):
+        await _tell(io, session, left[begin : begin + io.policy.unread_conversations])
+
+
+async def _tell(io: Io, session: Session, joined: list[Joined]) -> None:
+    if joined:
+        notices = await _notices(io, session.client_id, joined)
+        now = io.clock.now()
         await io.bus.publish(UnreadChanged(session.client_id, notices, at=now, session=session.number))
 
 

@@ -1,8 +1,11 @@
 """The state of one connection: which application it belongs to, and which sessions are open on it."""
 
 from fastim.core.application import Application
-from fastim.core.errors import AppNotAvailable, SessionRequired
+from fastim.core.errors import AppNotAvailable, InvalidLogin, SessionRequired
 from fastim.core.session import OfflineMode, Session
+
+SESSIONS_MAX = 256
+"""Of one connection: an SDK has as many as there are accounts on the device, a bot host opens more connections."""
 
 
 class Link:
@@ -20,13 +23,16 @@ class Link:
         self.sessions: dict[str, Session] = {}
 
     def join(self, application: Application) -> None:
-        """Bind the connection to ``application``, for good.
+        """Bind the connection to ``application``, for good, before one more session is opened.
 
         Raises:
             AppNotAvailable: It belongs to another one already.
+            InvalidLogin: It has as many sessions as it may have.
         """
         if self.application is not None and self.application.number != application.number:
             raise AppNotAvailable("this connection belongs to another application")
+        if len(self.sessions) >= SESSIONS_MAX:
+            raise InvalidLogin(f"a connection has at most {SESSIONS_MAX} sessions")
         self.application = application
 
     def session(self, client_id: str | None) -> Session:

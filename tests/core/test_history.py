@@ -64,6 +64,7 @@ def test_limits() -> None:
         (b"\xff\xfe", False, None),
         (b"", False, None),
         (b"[" * 5_000, False, None),
+        (b'{"a":' + b"[" * 3_000, False, None),
         (b'{"_lctext":' + b"[" * 5_000, False, None),
     ],
 )

@@ -13,6 +13,7 @@ from fastim.doors.tls import Certificate
 from fastim.runtime.connection import Connection
 from fastim.runtime.deadlines import Deadlines
 from fastim.runtime.gateway import Gateway
+from fastim.runtime.limits import Limit, LimitCounters
 from fastim.settings import Address, Delivery, Http, Limits
 from fastim.wire import messages2_pb2 as pb
 
@@ -46,13 +47,30 @@ class Recorder:
         return (await self.received.get())[1]
 
 
+class Bites(LimitCounters):
+    """Counters that one can wait for.
+
+    Attributes:
+        bitten: The limits that bit, as they do.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bitten: asyncio.Queue[Limit] = asyncio.Queue()
+
+    def bit(self, limit: Limit) -> None:
+        super().bit(limit)
+        self.bitten.put_nowait(limit)
+
+
 class Building:
     """What a test has to do with."""
 
     def __init__(self, limits: Limits, trusted_proxies: tuple[str, ...]) -> None:
         self.recorder = Recorder()
         self.deadlines = Deadlines(asyncio.get_running_loop())
-        self.gateway = Gateway(self.recorder, self.deadlines, limits, Delivery())
+        self.counters = Bites()
+        self.gateway = Gateway(self.recorder, self.deadlines, limits, Delivery(), self.counters)
         self.listeners: list[Listener] = []
         self.application = web_application(
             knows={"app": True}.__contains__,
@@ -82,7 +100,7 @@ class Building:
     @property
     def bites(self) -> dict[str, int]:
         """The limits that bit."""
-        return {limit: number for limit, number in self.gateway.counters.bites.items() if number}
+        return {limit: number for limit, number in self.counters.bites.items() if number}
 
     async def http(self, settings: Http = SETTINGS, host: str = "127.0.0.1") -> str:
         """Where the HTTP door is."""

@@ -151,7 +151,7 @@ async def test_an_answer_that_is_not_taken_is_not_kept_for_long() -> None:
         with await deaf(await with_page(house, 16_000_000).http()) as client:
             loop = asyncio.get_running_loop()
             await loop.sock_sendall(client, GET.replace(b"/healthz", b"/page"))
-            await bitten(house, "write_timeout")
+            assert await house.counters.bitten.get() == "write_timeout"
             taken = 0
             while data := await loop.sock_recv(client, 65_536):
                 taken += len(data)
@@ -166,7 +166,7 @@ async def test_nor_is_one_to_a_client_that_wants_no_more_after_it() -> None:
             request = GET.replace(b"/healthz", b"/page")
             closing = request.replace(b"Host: a", b"Host: a\r\nConnection: close")
             await asyncio.get_running_loop().sock_sendall(client, request * 8 + closing)
-            await bitten(house, "write_timeout")
+            assert await house.counters.bitten.get() == "write_timeout"
 
 
 async def test_a_websocket_that_pings_and_does_not_read_is_cut() -> None:
@@ -180,10 +180,3 @@ async def test_a_websocket_that_pings_and_does_not_read_is_cut() -> None:
             assert house.bites == {"write_timeout": 1}
             with pytest.raises(ConnectionError):
                 await sending
-
-
-async def bitten(house: Building, limit: str) -> None:
-    """Wait until a limit bites."""
-    while limit not in house.bites:
-        await asyncio.wait([asyncio.ensure_future(asyncio.sleep(0.01))])
-    assert house.bites == {limit: 1}

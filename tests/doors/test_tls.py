@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
+from structlog.typing import EventDict
 from websockets.asyncio.client import connect
 from websockets.typing import Subprotocol
 
@@ -251,10 +252,15 @@ async def test_while_there_is_no_descriptor_left_a_client_waits(
         host, _, port = (await house.tcps(of(pair))).rpartition(":")
         with socket.socket() as client:
             client.setblocking(False)
-            with capture_logs() as logs, no_descriptors():
+            failed = asyncio.Event()
+
+            def tell(logger: object, level: str, event: EventDict) -> EventDict:
+                failed.set()
+                return event
+
+            with capture_logs(processors=[tell]) as logs, no_descriptors():
                 await asyncio.get_running_loop().sock_connect(client, (host, int(port)))
-                while not logs:
-                    await asyncio.sleep(0)
+                await failed.wait()
             assert logs[0]["event"] == "a connection could not be accepted"
             client_end = await asyncio.open_connection(sock=client, ssl=authority.trusting(), server_hostname=host)
             async with Socket(*client_end) as connected:

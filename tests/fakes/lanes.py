@@ -1,6 +1,6 @@
 """Lanes under trio."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
 
 import trio
@@ -10,9 +10,9 @@ class TrioLanes:
     """Fulfils the ``Lanes`` port; trio's locks are first come, first served."""
 
     def __init__(self) -> None:
-        self._locks: dict[str, trio.Lock] = {}
+        self._locks: dict[Hashable, trio.Lock] = {}
 
     @asynccontextmanager
-    async def hold(self, conversation_id: str) -> AsyncIterator[None]:
-        async with self._locks.setdefault(conversation_id, trio.Lock()):
+    async def hold(self, name: Hashable) -> AsyncIterator[None]:
+        async with self._locks.setdefault(name, trio.Lock()):
             yield

@@ -102,6 +102,10 @@ class Line:
             self._frames.push(data)
         return pb.GenericCommand.FromString(body)
 
+    async def take(self, most_bytes: int) -> None:
+        """Read as much as there is, at most so much, without looking at it."""
+        await asyncio.get_running_loop().sock_recv(self._client, most_bytes)
+
     async def receive_all(self) -> list[pb.GenericCommand]:
         """Everything that comes until the connection ends."""
         received = []
@@ -134,7 +138,15 @@ class Line:
 class Node(Switchboard):
     """A dispatcher with one application."""
 
-    def __init__(self, limits: Limits, delivery: DeliverySettings, tenant: Tenant, clock: SettableClock) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        delivery: DeliverySettings,
+        tenant: Tenant,
+        clock: SettableClock,
+        memory: MemoryStore,
+    ) -> None:
+        self.memory = memory
         self.counters = LimitCounters()
         self.dispatcher = Dispatcher(Quotas(limits, self.counters, asyncio.get_running_loop().time))
         self.dispatcher.tenants[tenant.application.id] = tenant
@@ -169,7 +181,7 @@ async def running_node(
         entropy=random.Random(7).randbytes,
     )
     tenant = Tenant(application, io, presence, deliveries)
-    node = Node(limits or Limits(), delivery or DeliverySettings(), tenant, clock)
+    node = Node(limits or Limits(), delivery or DeliverySettings(), tenant, clock, memory)
     try:
         yield node
     finally:

@@ -159,6 +159,19 @@ class TestDeadlines:
             assert len(await line.receive_all()) < taken
 
     @on_asyncio
+    async def test_who_takes_slowly_what_waits_for_it_is_not(self) -> None:
+        async with connected() as (line, recorder):
+            line.connection.send(b"x" * 5_000_000)
+            await idle()
+            for _ in range(5):
+                await later(10)
+                await line.take(300_000)
+            assert is_clogged(line)
+            assert not line.connection.lost
+            await recorder.gone.wait()
+            assert bites(line) == {"write_timeout": 1}
+
+    @on_asyncio
     async def test_who_does_not_close_its_half_is_not_waited_for_long(self) -> None:
         async with connected() as (line, recorder):
             line.connection.close(ServerStopping())

@@ -462,6 +462,89 @@ class TestCounting:
             assert head.sequence == 5
 
 
+class TestTooMuch:
+    """Source: semantics, rules 2.3 to 2.5; but nothing that wants an answer goes without one."""
+
+    @on_asyncio
+    async def test_a_send_is_refused_by_an_ack_and_all_else_by_an_error(self) -> None:
+        limits = Limits(sends_per_minute=1, history_per_minute=1, operations_per_minute=3)
+        async with running_node(limits) as node:
+            line = await node.line()
+            await line.open()
+            tea = await started(line)
+            history = Generic(cmd=pb.logs, i=4, logsMessage=pb.LogsCommand(cid=tea))
+            count = Generic(cmd=pb.conv, op=pb.count, i=5, convMessage=Conv(cid=tea))
+            for command in (message(tea), history, count):
+                assert (await line.call(command)).cmd in (pb.ack, pb.logs, pb.conv)
+            refused = await line.call(message(tea))
+            assert (refused.cmd, refused.i, refused.peerId) == (pb.ack, 3, "tom")
+            assert (refused.ackMessage.code, refused.ackMessage.reason) == (4116, "MESSAGE_SENT_QUOTA_EXCEEDED")
+            for command in (history, count, with_serial(opening("tom"), 6), Generic(cmd=pb.goaway, i=7)):
+                refused = await line.call(command)
+                assert error_of(refused) == (4318, "CONVERSATION_API_QUOTA_EXCEEDED")
+                assert refused.i == command.i
+            assert node.counters.bites["sends"] == node.counters.bites["history"] == 1
+            assert node.counters.bites["operations"] == 3
+            assert node.dispatcher.refusals == {4116: 1, 4318: 4}
+            await line.send(with_serial(message(tea), None), with_serial(count, None))
+            assert await line.is_silent()
+            assert (await node.store.find_head(tea)).sequence == 1
+
+    @on_asyncio
+    async def test_echo_ack_and_goodbye_are_never_too_much(self) -> None:
+        async with running_node(Limits(operations_per_minute=1)) as node:
+            line = await node.line()
+            await line.open()
+            ack = Generic(cmd=pb.ack, i=3, ackMessage=pb.AckCommand(cid="c", mid="m"))
+            for _ in range(20):
+                await line.send(ack, with_serial(ack, None))
+                assert (await line.call(Generic(cmd=pb.echo, i=9))).cmd == pb.echo
+            assert (await line.call(Generic(cmd=pb.session, op=pb.close, i=4))).op == pb.closed
+
+    @on_asyncio
+    async def test_a_client_has_one_quota_on_all_its_devices_and_another_client_another(self) -> None:
+        async with running_node(Limits(sends_per_minute=2)) as node:
+            phone, pc, jerry = await node.line(), await node.line(), await node.line()
+            await phone.open("tom")
+            await pc.open("tom")
+            await jerry.open("jerry")
+            codes = [(await line.call(message("c"))).ackMessage.code for line in (phone, pc, phone, pc, jerry)]
+            assert codes == [4401, 4401, 4116, 4116, 4401]
+
+    @on_asyncio
+    async def test_after_a_while_there_is_room_again(self) -> None:
+        async with running_node(Limits(sends_per_minute=60)) as node:
+            line = await node.line()
+            await line.open()
+            tea = await started(line)
+            await line.send(*(message(tea) for _ in range(61)))
+            codes = [ack.ackMessage.code for ack in await receive(line, 61)]
+            assert codes == [0] * 60 + [4116]
+            await asyncio.sleep(1.1)
+            assert (await line.call(message(tea))).ackMessage.uid
+            assert (await line.call(message(tea))).ackMessage.code == 4116
+
+    @on_asyncio
+    async def test_who_cannot_come_in_uses_up_nobody_s_quota_but_the_connection_s(self) -> None:
+        async with running_node(Limits(operations_per_minute=3)) as node:
+            stranger = await node.line()
+            wrong = opening("tom", st="made up")
+            codes = [(await stranger.call(wrong)).errorMessage.code for _ in range(5)]
+            assert codes == [4112, 4112, 4112, 4318, 4318]
+            assert (await stranger.open("jerry")).errorMessage.code == 4318
+            line = await node.line()
+            assert (await line.open("tom")).op == pb.opened
+            stranger.hang_up()
+            assert (await (await node.line()).call(wrong)).errorMessage.code == 4112
+
+    @on_asyncio
+    async def test_a_client_that_opens_too_often_is_told_so_on_every_connection(self) -> None:
+        async with running_node(Limits(operations_per_minute=2)) as node:
+            replies = [await (await node.line()).open("tom") for _ in range(4)]
+            assert [reply.op == pb.opened for reply in replies] == [True, True, False, False]
+            assert error_of(replies[-1]) == (4318, "CONVERSATION_API_QUOTA_EXCEEDED")
+
+
 class TestGone:
     @on_asyncio
     async def test_who_has_opened_a_session_may_be_silent_for_longer(self) -> None:

@@ -58,6 +58,23 @@ class TestOpening:
         assert caught.value.code == 4103
         assert world.directory.online([client_id]) == []
 
+    @pytest.mark.parametrize("command", [OpenSession(tag="x" * 513), OpenSession(device="x" * 513)])
+    @on_trio
+    async def test_a_tag_or_device_that_is_too_long_is_refused(self, command: OpenSession) -> None:
+        world = await new_world()
+        with pytest.raises(InvalidLogin):
+            await world.open("tom", command)
+        assert world.directory.online(["tom"]) == []
+
+    @on_trio
+    async def test_a_device_without_a_name_comes_back_as_itself_with_its_token(self) -> None:
+        world = await new_world()
+        first, opened = await world.open("tom", OpenSession(tag="mobile"))
+        other, _ = await world.open("tom", OpenSession(tag="mobile"))
+        assert other.device != first.device
+        again, _ = await world.open("tom", OpenSession(token=opened.token))
+        assert (again.tag, again.device) == (first.tag, first.device)
+
     @pytest.mark.parametrize("client_id", ["x", "x" * 64, "7-days", "名前", "😀" * 64, "with space"])
     @on_trio
     async def test_any_other_is_taken(self, client_id: str) -> None:
@@ -157,6 +174,16 @@ class TestReopening:
         """C# leaves token and config out when it reopens, and waits for acks of what is transient."""
         world = await new_world()
         session, _ = await world.open("tom", OpenSession(reconnect=True, tag="desk", device="pc"))
+        assert session.config == 171
+
+    @on_trio
+    async def test_or_what_the_device_said_when_its_older_session_is_still_open(self) -> None:
+        world = await new_world()
+        await world.open("tom", OpenSession(tag="desk", device="pc", config=EVERYTHING))
+        await world.open("tom", OpenSession(device="phone", config=1))
+        session, _ = await world.open("tom", OpenSession(reconnect=True, tag="desk", device="pc"))
+        assert session.config == EVERYTHING
+        session, _ = await world.open("tom", OpenSession(device="tablet"))
         assert session.config == 171
 
 

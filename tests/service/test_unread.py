@@ -15,7 +15,7 @@ from fastim.core.session import OfflineMode, Session
 from fastim.core.units import Millis
 from fastim.core.unread import OVERLAP
 from fastim.service.members import add_members, remove_members
-from fastim.service.unread import mark_read, tell_unread
+from fastim.service.unread import mark_read, tell_all_unread, tell_unread
 from tests.fakes.running import explored, on_trio, schedules
 from tests.fakes.world import World, new_world
 
@@ -140,6 +140,20 @@ class TestOnOpening:
             for _ in range(number + 1):
                 await world.send(tom, one)
         assert await told(world, jerry) == {ids[2]: (2, False), ids[3]: (2, False), ids[4]: (2, False)}
+
+    @on_trio
+    async def test_who_was_behind_is_told_of_every_conversation(self) -> None:
+        world = await new_world(Policy(unread_conversations=3))
+        tom, jerry = await world.login("tom"), await world.login("jerry")
+        ids = [await world.start(tom, "jerry") for _ in range(7)]
+        for one in ids:
+            await world.send(tom, one)
+        world.bus.events.clear()
+        await tell_all_unread(world.io, jerry)
+        events = [event for event in world.bus.events if isinstance(event, UnreadChanged)]
+        assert [len(event.notices) for event in events] == [3, 3, 1]
+        assert {notice.conversation_id for event in events for notice in event.notices} == set(ids)
+        assert {event.session for event in events} == {jerry.number}
 
     @on_trio
     async def test_without_a_cap_counts_are_exact(self) -> None:

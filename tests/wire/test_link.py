@@ -1,11 +1,11 @@
 import pytest
 
 from fastim.core.application import Application
-from fastim.core.errors import AppNotAvailable, SessionRequired
+from fastim.core.errors import AppNotAvailable, InvalidLogin, SessionRequired
 from fastim.core.ids import AppNumber
 from fastim.core.session import Config, OfflineMode, Session
 from fastim.core.units import Millis
-from fastim.wire.link import Link
+from fastim.wire.link import SESSIONS_MAX, Link
 
 
 def session(number: int, client_id: str) -> Session:
@@ -75,3 +75,11 @@ def test_a_connection_belongs_to_one_application(link: Link) -> None:
     with pytest.raises(AppNotAvailable):
         link.join(application(2))
     assert link.application == application(1)
+
+
+def test_a_connection_has_only_so_many_sessions(link: Link) -> None:
+    for number in range(SESSIONS_MAX):
+        link.join(application(1))
+        link.opened(session(number, f"client{number}"))
+    with pytest.raises(InvalidLogin):
+        link.join(application(1))

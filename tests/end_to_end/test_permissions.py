@@ -1,0 +1,310 @@
+"""Who may do what: every command, by everybody who is not a member, and by one who is.
+
+Source: wire protocol, error codes; semantics, rules 1.3, 1.24 and 3.8; wire protocol, result objects of conv/query.
+"""
+
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, NamedTuple
+
+import anyio
+import pytest
+
+from fastim.core.commands import Command
+from fastim.core.permission import RULES, Who
+from fastim.wire import codec
+from fastim.wire import messages2_pb2 as pb
+from tests.end_to_end.clients import someone
+from tests.end_to_end.raw import Wire
+from tests.neighbours import NEIGHBOUR, shared_server
+from tests.server_process import ServerProcess
+
+pytestmark = pytest.mark.anyio
+
+NOWHERE = "0" * 24
+OK = "done"
+SILENCE = "silence"
+NO = pb.JsonObjectMessage(data='{"name": "taken over"}')
+
+Answer = int | str
+Fields = dict[str, Any]
+
+
+def conv(op: pb.OpType, **fields: Any) -> Fields:
+    return {"cmd": pb.conv, "op": op, "convMessage": pb.ConvCommand(**fields)}
+
+
+class Row(NamedTuple):
+    """A command and what comes of it.
+
+    Attributes:
+        build: Its fields for a conversation's id, the asker's id and that of a member.
+        member: What a member is answered: a code, or a word of the above.
+        stranger: What one is answered who is not a member, or is not any more.
+        nowhere: What is answered where there is no such conversation, or it is another application's.
+        unopened: What is answered to who has no session.
+    """
+
+    build: Callable[[str, str, str], Fields]
+    member: Answer = OK
+    stranger: Answer = OK
+    nowhere: Answer = OK
+    unopened: Answer = 4105
+
+
+def about(op: pb.OpType, refused: Answer, **fields: Any) -> Row:
+    """A command about one conversation."""
+    return Row(lambda cid, me, other: conv(op, cid=cid, **fields), stranger=refused, nowhere=4303)
+
+
+def direct(**fields: Any) -> Row:
+    return Row(
+        lambda cid, me, other: {"cmd": pb.direct, "directMessage": pb.DirectCommand(cid=cid, msg=b"hi", **fields)},
+        stranger=4401,
+        nowhere=4401,
+    )
+
+
+ROWS: dict[str, Row] = {
+    "send": direct(),
+    "send what is not stored": direct(transient=True),
+    "read history": Row(
+        lambda cid, me, other: {"cmd": pb.logs, "logsMessage": pb.LogsCommand(cid=cid)}, stranger=4312, nowhere=4303
+    ),
+    "change attributes": about(pb.update, 4309, attr=NO),
+    "mute": about(pb.mute, 4317),
+    "unmute": about(pb.unmute, 4317),
+    "count members": about(pb.count, OK),
+    "invite": about(pb.add, 4317, m=["tyke"]),
+    "invite and join at once": Row(
+        lambda cid, me, other: conv(pb.add, cid=cid, m=[me, "tyke"]), stranger=4317, nowhere=4303
+    ),
+    "join": Row(lambda cid, me, other: conv(pb.add, cid=cid, m=[me]), nowhere=4303),
+    "remove another": Row(lambda cid, me, other: conv(pb.remove, cid=cid, m=[other]), stranger=4317, nowhere=4303),
+    "remove another and leave at once": Row(
+        lambda cid, me, other: conv(pb.remove, cid=cid, m=[me, other]), stranger=4317, nowhere=4303
+    ),
+    "remove nobody": about(pb.remove, 4317),
+    "leave": Row(lambda cid, me, other: conv(pb.remove, cid=cid, m=[me]), nowhere=4303),
+    # SDKs look conversations up that they have just been removed from, or are about to join.
+    "look up": Row(lambda cid, me, other: conv(pb.query, where=pb.JsonObjectMessage(data=f'{{"objectId": "{cid}"}}'))),
+    "ask for membership": Row(lambda cid, me, other: conv(pb.is_member, cids=[cid])),
+    "mark as read": Row(
+        lambda cid, me, other: {"cmd": pb.read, "readMessage": pb.ReadCommand(convs=[pb.ReadTuple(cid=cid)])},
+        member=SILENCE,
+        stranger=SILENCE,
+        nowhere=SILENCE,
+    ),
+    "acknowledge": Row(
+        lambda cid, me, other: {"cmd": pb.ack, "ackMessage": pb.AckCommand(cid=cid, mid="m")},
+        member=SILENCE,
+        stranger=SILENCE,
+        nowhere=SILENCE,
+        unopened=SILENCE,
+    ),
+    "start": Row(lambda cid, me, other: conv(pb.start, m=["tyke"])),
+    "ask who is online": Row(
+        lambda cid, me, other: {
+            "cmd": pb.session,
+            "op": pb.query,
+            "sessionMessage": pb.SessionCommand(sessionPeerIds=[other]),
+        }
+    ),
+    "refresh": Row(lambda cid, me, other: {"cmd": pb.session, "op": pb.refresh}),
+    "report a device": Row(
+        lambda cid, me, other: {"cmd": pb.report, "op": pb.upload, "reportMessage": pb.ReportCommand(data="device")}
+    ),
+    "close": Row(lambda cid, me, other: {"cmd": pb.session, "op": pb.close}),
+    "what nobody knows": Row(lambda cid, me, other: {"cmd": pb.pubsub}, 4200, 4200, 4200),
+    "echo": Row(lambda cid, me, other: {"cmd": pb.echo}, unopened=OK),
+    "log in": Row(lambda cid, me, other: {"cmd": pb.login}, unopened=OK),
+}
+
+CHANGING = {"join", "leave", "mark as read", "start", "refresh", "report a device", "close"}
+"""What a stranger may do that changes something, if only for itself."""
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "trio"
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    with shared_server(tmp_path_factory.mktemp("shared") / "data") as process:
+        yield process
+        assert "Traceback" not in process.log, process.log
+
+
+class Scene:
+    """A conversation with two members: one who watches, and ``other``."""
+
+    def __init__(self, watcher: Wire, watcher_id: str, cid: str, other: str) -> None:
+        self.watcher, self.watcher_id, self.cid, self.other = watcher, watcher_id, cid, other
+        self.before: Fields = {}
+
+    async def look(self) -> Fields:
+        """Everything about it that the watcher can see."""
+        where = pb.JsonObjectMessage(data=json.dumps({"objectId": self.cid}))
+        found = await self.watcher.ask(**conv(pb.query, where=where, flag=2), i=900)
+        logs = await self.watcher.ask(cmd=pb.logs, logsMessage=pb.LogsCommand(cid=self.cid), i=901)
+        return {"record": found.convMessage.results.data, "messages": str(logs.logsMessage)}
+
+    async def is_untouched(self) -> bool:
+        """Whether nothing has changed and nobody was told anything; everything the watcher is told is an answer."""
+        return await self.watcher.is_quiet() and await self.look() == self.before
+
+
+@asynccontextmanager
+async def connected(server: ServerProcess, app_id: str) -> AsyncIterator[Wire]:
+    async with await anyio.connect_tcp(server.tcp.host, server.tcp.port) as stream:
+        yield Wire(stream, app_id)
+
+
+class House:
+    """Everything that a test opens, until it ends."""
+
+    def __init__(self, server: ServerProcess, stack: AsyncExitStack) -> None:
+        self._server = server
+        self._stack = stack
+
+    async def line(self, app_id: str = "") -> Wire:
+        return await self._stack.enter_async_context(connected(self._server, app_id or self._server.app_id))
+
+    async def client(self, client_id: str, app_id: str = "") -> Wire:
+        line = await self.line(app_id)
+        assert (await line.open(client_id)).op == pb.opened
+        return line
+
+    async def scene(self, *more: str) -> Scene:
+        """A conversation with a message in it; ``more`` were members and left again."""
+        watcher_id, other = someone("watcher"), someone("other")
+        watcher = await self.client(watcher_id)
+        cid = await watcher.start(other, *more)
+        for _ in range(2):
+            await watcher.receive()
+        sent = await watcher.ask(cmd=pb.direct, i=899, directMessage=pb.DirectCommand(cid=cid, msg=b"secret"))
+        assert sent.ackMessage.uid
+        if more:
+            assert (await watcher.ask(**conv(pb.remove, cid=cid, m=more), i=898)).op == pb.removed
+            assert (await watcher.receive()).op == pb.members_left
+        scene = Scene(watcher, watcher_id, cid, other)
+        scene.before = await scene.look()
+        return scene
+
+
+@asynccontextmanager
+async def house(server: ServerProcess) -> AsyncIterator[House]:
+    async with AsyncExitStack() as stack:
+        yield House(server, stack)
+
+
+async def answer(line: Wire, fields: Fields) -> pb.GenericCommand | None:
+    """What is answered, or ``None`` for silence: what is asked next and has to wait for the disk is answered first."""
+    await line.send(**fields, i=5)
+    await line.send(cmd=pb.session, op=pb.refresh, i=6)
+    first: pb.GenericCommand | None = None
+    while (received := await line.receive()).i != 6:
+        if received.i == 5:
+            first = received
+    return first
+
+
+def summary(reply: pb.GenericCommand | None) -> Answer:
+    if reply is None:
+        return SILENCE
+    if reply.cmd == pb.error:
+        return reply.errorMessage.code
+    return reply.ackMessage.code if reply.ackMessage.HasField("code") else OK
+
+
+@pytest.mark.parametrize("name", ROWS)
+async def test_a_member_may(shared: ServerProcess, name: str) -> None:
+    async with house(shared) as opened:
+        scene = await opened.scene()
+        line = await opened.client(scene.other)
+        reply = await answer(line, ROWS[name].build(scene.cid, scene.other, scene.watcher_id))
+        assert summary(reply) == ROWS[name].member
+
+
+@pytest.mark.parametrize("former", [False, True], ids=["a stranger", "who left"])
+@pytest.mark.parametrize("name", ROWS)
+async def test_to_others_is_answered(shared: ServerProcess, name: str, former: bool) -> None:
+    async with house(shared) as opened:
+        spike = someone("spike")
+        scene = await opened.scene(*([spike] if former else []))
+        line = await opened.client(spike)
+        reply = await answer(line, ROWS[name].build(scene.cid, spike, scene.other))
+        assert summary(reply) == ROWS[name].stranger
+        assert b"secret" not in (b"" if reply is None else reply.SerializeToString())
+        if name not in CHANGING:
+            assert await scene.is_untouched()
+
+
+@pytest.mark.parametrize("name", ROWS)
+async def test_to_another_application_everything_is_as_if_it_were_not_there(shared: ServerProcess, name: str) -> None:
+    async with house(shared) as opened:
+        scene = await opened.scene()
+        # By the same name as a member: names are an application's own.
+        line = await opened.client(scene.other, NEIGHBOUR)
+        reply = await answer(line, ROWS[name].build(scene.cid, scene.other, scene.watcher_id))
+        assert summary(reply) == ROWS[name].nowhere
+        assert await scene.is_untouched()
+
+        nowhere = await opened.client(someone("other"), NEIGHBOUR)
+        same = await answer(nowhere, ROWS[name].build(NOWHERE, scene.other, someone("nobody")))
+        if name not in ("start", "refresh"):  # what they make is new each time
+            assert said(reply, scene.cid) == said(same, NOWHERE)
+
+
+@pytest.mark.parametrize("name", ROWS)
+async def test_before_a_session_is_open(shared: ServerProcess, name: str) -> None:
+    async with house(shared) as opened:
+        scene = await opened.scene()
+        line = await opened.line()
+        reply = await answer(line, ROWS[name].build(scene.cid, scene.other, scene.watcher_id))
+        assert summary(reply) == ROWS[name].unopened
+        assert await scene.is_untouched()
+
+
+async def test_sessions_of_one_connection_do_not_answer_for_each_other(shared: ServerProcess) -> None:
+    async with house(shared) as opened:
+        scene = await opened.scene()
+        spike = someone("spike")
+        line = await opened.client(spike)
+        assert (await line.open(scene.other, i=2)).op == pb.opened
+        for name in ("send", "read history", "change attributes", "mute", "invite", "remove another"):
+            fields = ROWS[name].build(scene.cid, spike, scene.watcher_id)
+            assert summary(await answer(line, {**fields, "peerId": spike})) == ROWS[name].stranger, name
+            assert summary(await answer(line, {**fields, "peerId": someone("nobody")})) == 4105, name
+        assert await scene.is_untouched()
+
+
+@pytest.mark.parametrize("claim", [NEIGHBOUR, "no-such-application"])
+async def test_a_command_cannot_name_another_application(shared: ServerProcess, claim: str) -> None:
+    async with house(shared) as opened:
+        scene = await opened.scene()
+        for name, row in ROWS.items():
+            fields = row.build(scene.cid, scene.watcher_id, scene.other)
+            if name not in ("echo", "log in", "acknowledge"):
+                expected: Answer = 4100
+                assert summary(await answer(scene.watcher, {**fields, "appId": claim})) == expected, name
+        assert await scene.is_untouched()
+
+
+def test_every_command_is_in_the_matrix() -> None:
+    tried: set[type[Command]] = set()
+    for row in ROWS.values():
+        request = pb.GenericCommand(**row.build(NOWHERE, "me", "other"))
+        tried.add(type(codec.decode(request.SerializeToString()).command))
+    assert tried == RULES.keys() - {kind for kind in RULES if kind.__name__ == "OpenSession"}
+    assert {kind for kind, rule in RULES.items() if rule.who is not Who.ANYBODY} <= tried
+
+
+def said(reply: pb.GenericCommand | None, conversation_id: str) -> bytes:
+    """A reply without what names the asker and the asked."""
+    if reply is None:
+        return b""
+    reply.ClearField("peerId")
+    return reply.SerializeToString().replace(conversation_id.encode(), NOWHERE.encode())
