@@ -29,7 +29,7 @@ serve: build ## build and start a server with its data in ./data; ARGS="..." add
 build: build/.native ## make .venv and compile, which leaves .venv/bin/fastim
 
 test: build $(VENV)/.test ## the quick suite: everything in tests/ but conformance, sdk and crash
-	$(BIN)/pytest $(TESTS) $(PYTEST_ARGS)
+	$(BIN)/pytest --numprocesses=auto $(TESTS) $(PYTEST_ARGS)
 
 check: lint types contracts stubs workflows fragments ## all of them; `make -k check` goes on after the first failure
 
