@@ -4,8 +4,9 @@ import asyncio
 import hashlib
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import aclosing, contextmanager, suppress
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import lmdb
@@ -13,9 +14,10 @@ import pytest
 
 from fastim.adapters.lmdb import LmdbStore
 from fastim.adapters.lmdb.records import FORMAT, encode_packed
+from fastim.adapters.lmdb.turns import CROWD, CROWDED_SLICE_SECONDS, SLICE_SECONDS
 from fastim.adapters.lmdb.verify import verify
 from fastim.core.errors import ConversationNotFound, SettingsError
-from fastim.core.message import Span
+from fastim.core.message import Message, Span
 from fastim.core.session import Grant
 from fastim.core.units import Millis
 from fastim.ports.store import ApplicationStore
@@ -218,33 +220,181 @@ class TestWriting:
 
 
 class TestLongReads:
+    """A slice ends when its time is over: what outlasts it is a slice of its own, whatever the machine."""
+
     async def test_others_run_between_the_slices_of_a_history(self, path: Path) -> None:
         async with opened(path) as (_, part):
             await part.create_conversation(conversation())
-            await fill(part, "a" * 5_000)
-            assert await turns_during(part.history(CONVERSATION, Span(), lambda message: False)) == ([], 9)
+            await fill(part, "a" * 10)
+            found, turns = await turns_during(part.history(CONVERSATION, Span(), tedious()))
+            assert found == []
+            assert turns >= 9
+
+    @pytest.mark.parametrize("newest_first", [True, False])
+    async def test_a_history_in_slices_is_whole(self, path: Path, newest_first: bool) -> None:
+        async with opened(path) as (_, part):
+            await part.create_conversation(conversation())
+            await fill(part, "abcab")
+            seen: list[int] = []
+            found = await part.history(CONVERSATION, Span(limit=3, newest_first=newest_first), tedious(seen, "ab"))
+            assert seen == ([5, 4, 3, 2] if newest_first else [1, 2, 3, 4])
+            assert [message.sequence for message in found] == ([2, 4, 5] if newest_first else [1, 2, 4])
+
+    async def test_of_many_long_reads_one_reads_on_in_each_turn_of_the_loop(self, path: Path) -> None:
+        async with opened(path) as (_, part):
+            await part.create_conversation(conversation())
+            await fill(part, "a" * 5)
+            counting, turn = counted_turns()
+            looks: list[tuple[int, int]] = []
+
+            def look(reader: int) -> Callable[[Message], bool]:
+                def note(message: Message) -> bool:
+                    looks.append((turn(), reader))
+                    spend(SLICE_SECONDS)
+                    return False
+
+                return note
+
+            await asyncio.gather(*[part.history(CONVERSATION, Span(), look(reader)) for reader in range(12)])
+            counting.cancel()
+            begun = looks[:12]
+            assert sorted(reader for _, reader in begun) == list(range(12))
+            assert len({turn for turn, _ in looks[12:]}) == len(looks[12:]) == 48
+            assert [reader for _, reader in looks[12:]] == [reader for _, reader in begun] * 4
+
+    async def test_where_many_wait_a_long_read_begins_with_less(self, path: Path) -> None:
+        async with opened(path) as (_, part):
+            await part.create_conversation(conversation())
+            await fill(part, "a" * 15)
+            looks = [0] * 12
+
+            def look(reader: int) -> Callable[[Message], bool]:
+                def count(message: Message) -> bool:
+                    looks[reader] += 1
+                    spend(CROWDED_SLICE_SECONDS if reader >= CROWD else SLICE_SECONDS)
+                    return False
+
+                return count
+
+            reads = [asyncio.create_task(part.history(CONVERSATION, Span(), look(reader))) for reader in range(12)]
+            await asyncio.sleep(0)
+            assert looks == [1] * 12
+            await asyncio.gather(*reads)
+            assert looks == [15] * 12
+
+    async def test_a_short_read_does_not_wait_for_long_ones(self, path: Path) -> None:
+        async with opened(path) as (_, part):
+            await part.create_conversation(conversation())
+            await fill(part, "a" * 5)
+            reads = [asyncio.create_task(part.history(CONVERSATION, Span(), tedious())) for _ in range(12)]
+            await asyncio.sleep(0)
+            assert await turns_during(part.find_head(CONVERSATION)) == (await part.find_head(CONVERSATION), 0)
+            _, turns = await turns_during(part.history(CONVERSATION, Span(limit=1)))
+            assert turns == 0
+            await asyncio.gather(*reads)
+
+    @pytest.mark.slow
+    async def test_more_reads_may_wait_than_lmdb_has_places_for_readers(self, path: Path) -> None:
+        async with opened(path) as (_, part):
+            ids = [f"{number:024x}" for number in range(300)]
+            await settle(*[part.create_conversation(conversation(one, "ann")) for one in ids])
+            await settle(*[part.append(ids[0], draft(), T0) for _ in range(2)])
+            scans = [part.scan_conversations() for _ in range(150)]
+            for scan in scans:
+                await anext(scan)
+            histories = asyncio.gather(*[part.history(ids[0], Span(), tedious()) for _ in range(150)])
+            joined = asyncio.gather(*[part.joined_conversations("ann") for _ in range(150)])
+            assert await histories == [[]] * 150
+            assert [len(found) for found in await joined] == [300] * 150
+            for scan in scans:
+                await scan.aclose()
+
+    async def test_a_cancelled_read_leaves_its_turn_to_the_others(self, path: Path) -> None:
+        async with opened(path) as (_, part):
+            await part.create_conversation(conversation())
+            await fill(part, "a" * 5)
+            for turns_before in range(6):
+                reads = [asyncio.create_task(part.history(CONVERSATION, Span(), tedious())) for _ in range(4)]
+                for _ in range(1 + turns_before):
+                    await asyncio.sleep(0)
+                reads[0].cancel()
+                reads[2].cancel()
+                ends = await asyncio.gather(*reads, return_exceptions=True)
+                assert [type(end) for end in ends] == [asyncio.CancelledError, list] * 2
 
     async def test_others_run_between_the_slices_of_a_client_s_conversations(self, path: Path) -> None:
         async with opened(path) as (_, part):
-            ids = [f"{number:024x}" for number in range(1_500)]
+            ids = [f"{number:024x}" for number in range(3_000)]
             await settle(*[part.create_conversation(conversation(one, "ann")) for one in ids])
-            assert await turns_during(part.conversation_ids_of("ann")) == (ids, 2)
+            found, turns = await turns_during(part.conversation_ids_of("ann"))
+            assert found == ids
+            assert turns >= 1
             joined, turns = await turns_during(part.joined_conversations("ann"))
-            assert ([one.conversation_id for one in joined], turns) == (ids, 2)
+            assert [one.conversation_id for one in joined] == ids
+            assert turns >= 2
 
-    @pytest.mark.slow
-    async def test_others_run_during_a_scan(self, path: Path) -> None:
+    async def test_others_run_during_a_scan_whose_reader_is_slow(self, path: Path) -> None:
         async with opened(path) as (_, part):
-            members = [f"member-{number}" for number in range(500)]
-            ids = [f"{number:024x}" for number in range(200)]
-            await settle(*[part.create_conversation(conversation(one, *members)) for one in ids])
+            ids = [f"{number:024x}" for number in range(20)]
+            await settle(*[part.create_conversation(conversation(one)) for one in ids])
 
             async def scan() -> list[str]:
-                return [one.id async for one in part.scan_conversations()]
+                found = []
+                async for one in part.scan_conversations():
+                    found.append(one.id)
+                    spend(SLICE_SECONDS)
+                return found
 
             found, turns = await turns_during(scan())
             assert found == ids[::-1]
-            assert turns >= 1
+            assert turns >= 19
+
+    async def test_a_scan_may_be_left_and_its_reader_may_read(self, path: Path) -> None:
+        async with opened(path) as (_, part):
+            ids = [f"{number:024x}" for number in range(200)]
+            await settle(*[part.create_conversation(conversation(one, "ann")) for one in ids])
+            await part.append(ids[0], draft(), T0)
+            async with aclosing(part.scan_conversations()) as scan:
+                found = []
+                async for one in scan:
+                    found.append(one.id)
+                    await part.history(ids[0], Span(), tedious())
+                    if len(found) == 10:
+                        break
+            assert found == ids[:-11:-1]
+            assert [one.id async for one in part.scan_conversations()] == ids[::-1]
+
+
+def spend(seconds: float) -> None:
+    """Keep the loop for longer than that."""
+    end = perf_counter() + seconds
+    while perf_counter() <= end:
+        pass
+
+
+def tedious(seen: list[int] | None = None, senders: str = "") -> Callable[[Message], bool]:
+    """A condition that takes longer than a slice: only the messages of ``senders`` are wanted, it notes what it saw."""
+
+    def wanted(message: Message) -> bool:
+        spend(SLICE_SECONDS)
+        if seen is not None:
+            seen.append(message.sequence)
+        return message.sender in senders
+
+    return wanted
+
+
+def counted_turns() -> tuple[asyncio.Task[None], Callable[[], int]]:
+    """A task that runs in each turn of the loop, and how often it has."""
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    return asyncio.create_task(count()), lambda: turns
 
 
 async def turns_during(reading: Any) -> tuple[Any, int]:
@@ -284,6 +434,23 @@ class TestMap:
             assert found[-1] == 50
         assert verify(path).problems == ()
         assert verify(path).counts["messages"] == 3_000
+
+    async def test_a_large_one_is_measured_now_and_then(self, path: Path) -> None:
+        async with opened(path) as (store, part):
+            await part.create_conversation(conversation())
+            measured = []
+            for _ in range(200):
+                await part.append(CONVERSATION, draft(body=bytes(10_000)), T0)
+                measured.append(store.statistics.used_bytes)
+            assert 3 <= len(set(measured)) <= 5
+            assert measured[-1] > 1_200_000
+
+    async def test_it_grows_before_it_is_full_however_it_fills(self, path: Path) -> None:
+        async with opened(path, map_bytes=1 << 20) as (store, part):
+            await part.create_conversation(conversation(CONVERSATION, "ann"))
+            for number, size in enumerate((100, 30_000, 100, 150_000) * 20):
+                await part.append(CONVERSATION, draft("ann", body=bytes(size), token=str(number)), T0)
+                assert (path / "data.mdb").stat().st_size < store.statistics.map_bytes
 
     async def test_one_batch_may_be_larger_than_the_map(self, path: Path) -> None:
         async with opened(path, map_bytes=1 << 17) as (store, part):

@@ -143,6 +143,7 @@ class TestWritesThatFail:
                 )
                 assert [type(end) for end in ends] == [Unavailable] * 4
                 assert len({id(end) for end in ends}) == 4
+                assert {end.detail for end in ends} == {"the store cannot write"}  # clients are told no more than that
                 assert [message.sequence for message in await part.history(CONVERSATION, Span())] == [1, 2, 3]
             again = await part.append(CONVERSATION, draft("ben"), T0)
             assert again.message.sequence == 4

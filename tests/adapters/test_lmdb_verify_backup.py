@@ -289,6 +289,27 @@ class TestBackup:
         assert (target / "data.mdb").stat().st_mode & 0o077 == 0
         assert [one.name for one in target.parent.iterdir()] == ["copy"]
 
+    def test_a_store_goes_on_from_a_copy_in_the_same_hour(self, path: Path, tmp_path: Path) -> None:
+        """LMDB numbers the transactions of a compacted copy from the start again."""
+
+        async def send(path: Path, name: str) -> int:
+            store = LmdbStore.open(path, tokens_kept=Millis(0))
+            part = await application(store)
+            for number in range(20):
+                await part.append(CONVERSATION, draft("ann", token=f"{name}-{number}"), T0)
+            swept = await store.sweep(Millis(T0 + 2 * 3_600_000)) if name == "last" else 0
+            await store.close()
+            return swept
+
+        asyncio.run(send(path, "original"))
+        backup(path, tmp_path / "copy")
+        asyncio.run(send(tmp_path / "copy", "copy"))
+        report = verify(tmp_path / "copy")
+        assert report.problems == ()
+        assert report.counts["tokens"] == 43
+        assert asyncio.run(send(tmp_path / "copy", "last")) >= 63
+        assert verify(tmp_path / "copy").counts["tokens"] == 0
+
     def test_an_empty_directory_is_taken(self, path: Path, tmp_path: Path) -> None:
         (tmp_path / "copy").mkdir()
         backup(path, tmp_path / "copy")

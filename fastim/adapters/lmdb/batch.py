@@ -18,7 +18,9 @@ from fastim.core.units import Millis
 from fastim.core.unread import Head, Membership
 
 _REMEMBERED = 20_000
+_PAGE_BYTES = 4_096
 _ENTROPY_BYTES = 512 * MESSAGE_ENTROPY_BYTES
+_PAST_NUMBERS = b"\xff" * 8
 
 R = TypeVar("R")
 
@@ -28,6 +30,8 @@ class Batch:
 
     Attributes:
         conversations: Those stored in this transaction, for the cache of whoever reads.
+        written_bytes: What messages, heads and memberships took since somebody set it to 0, rather too much: each of
+            them a page besides its content.
     """
 
     transaction: lmdb.Transaction[bytes]
@@ -37,6 +41,7 @@ class Batch:
         self.heads: _WrittenOnce[Head] = _WrittenOnce(decode_head)
         self.memberships: _WrittenOnce[Membership] = _WrittenOnce(decode_membership)
         self.conversations: dict[tuple[AppNumber, str], Conversation] = {}
+        self.written_bytes = 0
         self._token_hours: dict[bytes, list[bytes]] = {}
         self._entropy = b""
         self._entropy_used = 0
@@ -49,13 +54,9 @@ class Batch:
 
     def commit(self) -> None:
         """Write what is still held back, and commit: it is on disk when this returns."""
-        self.heads.flush()
-        self.memberships.flush()
-        commit_key = self.transaction.id().to_bytes(8)
-        for hour, tokens in self._token_hours.items():
-            self.transaction.put(hour + commit_key, b"".join(tokens), db=self.tables.token_hours)
+        self.written_bytes += _PAGE_BYTES * (self.heads.flush() + self.memberships.flush())
+        self._flush_token_hours()
         self.transaction.commit()
-        self._token_hours.clear()
 
     def give_up(self) -> None:
         """Forget the transaction, begun or not, and everything that was learnt in it."""
@@ -72,12 +73,21 @@ class Batch:
         return None if stored is None else decode_message(stored)
 
     def put_message(self, scope: bytes, message: Message) -> None:
-        self.transaction.put(scope + sequence_key(message.sequence), encode_packed(message), db=self.tables.messages)
+        record = encode_packed(message)
+        self.transaction.put(scope + sequence_key(message.sequence), record, db=self.tables.messages)
+        self.written_bytes += len(record) + _PAGE_BYTES
 
     def put_token(self, key: bytes, timestamp: Millis, sequence: int) -> None:
         """Remember the token with that key, and in which hour."""
         self.transaction.put(key, sequence_key(sequence), db=self.tables.tokens)
         self._token_hours.setdefault(key[:4] + token_hour_key(timestamp), []).append(key)
+
+    def _flush_token_hours(self) -> None:
+        if self._token_hours:
+            cursor = self.transaction.cursor(self.tables.token_hours)
+            for hour, tokens in self._token_hours.items():
+                cursor.put(_next_in_hour(cursor, hour), b"".join(tokens))
+            self._token_hours.clear()
 
     def entropy(self) -> bytes:
         """Random bytes for one message id; a large block costs the system call of a small one."""
@@ -86,6 +96,14 @@ class Batch:
             self._entropy, start = os.urandom(_ENTROPY_BYTES), 0
         self._entropy_used = start + MESSAGE_ENTROPY_BYTES
         return self._entropy[start : self._entropy_used]
+
+
+def _next_in_hour(cursor: lmdb.Cursor[bytes], hour: bytes) -> bytes:
+    """The key past all that ``token_hours`` has of ``hour``, an application's."""
+    found = cursor.prev() if cursor.set_range(hour + _PAST_NUMBERS) else cursor.last()
+    last = cursor.key() if found else b""
+    number = int.from_bytes(last[len(hour) :]) + 1 if last.startswith(hour) else 0
+    return hour + number.to_bytes(8)
 
 
 class _WrittenOnce(Generic[R]):
@@ -115,7 +133,9 @@ class _WrittenOnce(Generic[R]):
         self._known[key] = record
         self._changed.add(key)
 
-    def flush(self) -> None:
+    def flush(self) -> int:
+        """Write the changed records; how many they were."""
+        flushed = len(self._changed)
         for key in sorted(self._changed):
             record = self._known[key]
             if record is None:
@@ -123,6 +143,7 @@ class _WrittenOnce(Generic[R]):
             else:
                 self._transaction.put(key, encode_packed(record), db=self._table)
         self._changed.clear()
+        return flushed
 
     def forget(self) -> None:
         self._known.clear()

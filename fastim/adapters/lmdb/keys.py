@@ -4,22 +4,26 @@ A conversation is 13 bytes: the 12 that its digits stand for, then which form it
 keyed by it runs from the oldest to the newest whatever the form. A client id is its UTF-8 with the length before it, so
 that no id is the beginning of another.
 
-Table: key -> value.
+The tables::
 
-- ``meta``: a name -> format version, next application number
-- ``applications``: application -> ``Application``, JSON
-- ``conversations``: application, conversation -> ``Conversation``, JSON
-- ``heads``: application, conversation -> ``Head``
-- ``messages``: application, conversation, sequence -> ``Message``
-- ``memberships``: application, client, conversation -> ``Membership``
-- ``uniques``: application, kind, hash of the unique key -> conversation
-- ``tokens``: application, conversation, hash of sender and token -> sequence
-- ``token_hours``: application, hour, commit -> the keys in ``tokens`` of that commit
-- ``grants``: application, client, hash of the session token -> ``Grant``
-- ``grant_expiries``: application, expiry, client, hash -> nothing
-- ``kicks``: application, client -> the moment of the last one
-- ``uses``: application, hash of the name -> the moment until which it is remembered
-- ``use_expiries``: application, that moment, hash -> nothing
+    table           key                                                  value
+    meta            a name                                               format version, next application number
+    applications    application                                          Application, JSON
+    conversations   application, conversation                            Conversation, JSON
+    heads           application, conversation                            Head
+    messages        application, conversation, sequence                  Message
+    memberships     application, client, conversation                    Membership
+    uniques         application, kind, hash of the unique key            conversation
+    tokens          application, conversation, hash of sender and token  sequence
+    token_hours     application, hour, number                            keys in tokens
+    grants          application, client, hash of the session token       Grant
+    grant_expiries  application, expiry, client, hash                    nothing
+    kicks           application, client                                  the moment of the last one
+    uses            application, hash of the name                        until when it is remembered
+    use_expiries    application, that moment, hash                       nothing
+
+The number in ``token_hours`` is the next one in that hour, counted from the records that are there: LMDB's own numbers
+of its transactions begin again in a compacted copy.
 
 Messages are keyed by sequence only. Timestamps, ids and sequences grow together in a conversation, so a place in time
 is found by bisection (20 probes in a million), and an append is spared the second index.

@@ -19,7 +19,8 @@ class Statistics:
         commit_seconds_counts: How many took at most each of ``COMMIT_SECONDS_BOUNDS``, and, last, longer; not
             cumulative.
         map_bytes: What the map has room for.
-        used_bytes: How far into it the data reaches, pages free for reuse included.
+        used_bytes: How far into it the data reaches, pages free for reuse included; measured every so many commits, and
+            more often the fuller the map is.
     """
 
     def __init__(self) -> None:

@@ -1,6 +1,8 @@
 """``LmdbStore``: reads straight from the map in the loop's thread, writes through the writer's.
 
-A read that may be long goes in slices, each with a transaction of its own, and lets the loop run between them.
+A read that may be long goes in slices, each with a transaction of its own, and lets the loop run between them. How
+long a slice is and whose the next one is, is decided in ``turns``. A slice is a plain method: a suspended coroutine
+with a transaction among its variables, even one that is over, takes up one of LMDB's few places for readers.
 """
 
 from __future__ import annotations
@@ -10,7 +12,6 @@ from collections import OrderedDict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Final, TypeVar
@@ -43,6 +44,7 @@ from fastim.adapters.lmdb.records import (
     encode_json,
 )
 from fastim.adapters.lmdb.statistics import Statistics
+from fastim.adapters.lmdb.turns import Turns
 from fastim.adapters.lmdb.writer import Changed, Writer
 from fastim.core.application import Application
 from fastim.core.conversation import Conversation
@@ -57,8 +59,8 @@ from fastim.ports.store import Appended, Joined
 MAP_BYTES = 1 << 30
 TOKENS_KEPT = Millis(7 * 24 * 3_600_000)
 
-_SLICE_RECORDS = 512
-_SLICE_SECONDS = 0.001
+_SCAN_RECORDS = 64
+_SCAN_BYTES = 1 << 16
 _CACHE_WEIGHT_MAX = 500_000
 _CONVERSATION_WEIGHT = 10
 
@@ -97,6 +99,7 @@ class LmdbStore:
             raise
         self._statistics: Final = Statistics()
         self._cache: Final = _ConversationCache()
+        self._turns: Final = Turns()
         self._applications: dict[AppNumber, LmdbApplicationStore] = {}
         self._closing = False
         self._closed: asyncio.Future[None] = loop.create_future()
@@ -121,7 +124,7 @@ class LmdbStore:
     def of(self, application: Application) -> LmdbApplicationStore:
         part = self._applications.get(application.number)
         if part is None:
-            part = LmdbApplicationStore(self, self._environment, self._cache, application.number)
+            part = LmdbApplicationStore(self, self._environment, self._cache, self._turns, application.number)
             self._applications[application.number] = part
         return part
 
@@ -156,11 +159,12 @@ class LmdbApplicationStore:
     """The ``ApplicationStore`` port on LMDB."""
 
     def __init__(
-        self, store: LmdbStore, environment: Environment, cache: _ConversationCache, number: AppNumber
+        self, store: LmdbStore, environment: Environment, cache: _ConversationCache, turns: Turns, number: AppNumber
     ) -> None:
         self._store: Final = store
         self._environment: Final = environment
         self._cache: Final = cache
+        self._turns: Final = turns
         self._number: Final = number
         self._key: Final = application_key(number)
 
@@ -180,36 +184,22 @@ class LmdbApplicationStore:
         return conversation
 
     async def scan_conversations(self) -> AsyncGenerator[Conversation, None]:
+        deadline = self._turns.begin()
         end = after_application(self._number)
-        while True:
-            with self._environment.reading() as transaction:
-                cursor = transaction.cursor(self._environment.tables.conversations)
-                conversations = []
-                more = cursor.prev() if cursor.set_range(end) else cursor.last()
-                deadline = perf_counter() + _SLICE_SECONDS
-                while more and cursor.key().startswith(self._key) and perf_counter() < deadline:
-                    conversations.append(decode_conversation(cursor.value()))
-                    end = cursor.key()
-                    more = cursor.prev()
-                more = more and cursor.key().startswith(self._key)
-            for conversation in conversations:
-                yield conversation
-            if not more:
-                return
-            await asyncio.sleep(0)
+        while end:
+            stored, end = self._conversations_before(end)
+            for record in stored:
+                yield decode_conversation(record)
+                if perf_counter() > deadline:  # what the reader did with it counts, too: the loop has waited for both
+                    deadline = await self._turns.next()
 
     async def conversation_ids_of(self, client_id: str) -> list[str]:
-        client = client_key(client_id)
-        if client is None:
-            return []
         ids: list[str] = []
-        prefix = start = self._key + client
-        while start:
-            with self._environment.reading() as transaction:
-                start, keys = self._membership_slice(transaction, prefix, start)
-            ids += [conversation_id_of(key[len(prefix) :]) for key, _ in keys]
-            if start:
-                await asyncio.sleep(0)
+
+        def note(transaction: lmdb.Transaction[bytes], conversation: bytes, stored: bytes) -> None:
+            ids.append(conversation_id_of(conversation))
+
+        await self._visit_memberships(client_id, note)
         return ids
 
     def create_conversation(self, conversation: Conversation) -> Awaitable[Conversation]:
@@ -263,24 +253,17 @@ class LmdbApplicationStore:
         scope = self._scope(conversation_id)
         if scope is None:
             return []
-        with self._environment.reading() as transaction:
-            first, last = self._stretch(transaction, scope, span)
+        deadline = self._turns.begin()
+        first, last = self._stretch(scope, span)
         found: list[Message] = []
         while first <= last and len(found) < span.limit:
-            count = min(last + 1 - first, _SLICE_RECORDS if wanted else min(_SLICE_RECORDS, span.limit - len(found)))
-            start = last if span.newest_first else first
-            with self._environment.reading() as transaction:
-                messages = self._environment.tables.messages
-                decoded = map(
-                    decode_message, records(transaction, messages, scope, start, count, backward=span.newest_first)
-                )
-                found += islice(filter(wanted, decoded) if wanted else decoded, span.limit - len(found))
+            looked_at = self._history_slice(scope, first, last, span, wanted, found, deadline)
             if span.newest_first:
-                last -= count
+                last -= looked_at
             else:
-                first += count
+                first += looked_at
             if first <= last and len(found) < span.limit:
-                await asyncio.sleep(0)
+                deadline = await self._turns.next()
         return found[::-1] if span.newest_first else found
 
     async def find_head(self, conversation_id: str) -> Head:
@@ -300,20 +283,13 @@ class LmdbApplicationStore:
         return None if stored is None else decode_membership(stored)
 
     async def joined_conversations(self, client_id: str) -> list[Joined]:
-        client = client_key(client_id)
-        if client is None:
-            return []
         found: list[Joined] = []
-        prefix = start = self._key + client
-        while start:
-            with self._environment.reading() as transaction:
-                start, memberships = self._membership_slice(transaction, prefix, start)
-                for key, stored in memberships:
-                    conversation = key[len(prefix) :]
-                    head = self._head(transaction, self._key + conversation)
-                    found.append(Joined(conversation_id_of(conversation), decode_membership(stored), head))
-            if start:
-                await asyncio.sleep(0)
+
+        def note(transaction: lmdb.Transaction[bytes], conversation: bytes, stored: bytes) -> None:
+            head = self._head(transaction, self._key + conversation)
+            found.append(Joined(conversation_id_of(conversation), decode_membership(stored), head))
+
+        await self._visit_memberships(client_id, note)
         return found
 
     def mark_read(
@@ -358,32 +334,89 @@ class LmdbApplicationStore:
         stored = transaction.get(scope, db=self._environment.tables.heads)
         return Head() if stored is None else decode_head(stored)
 
-    def _stretch(self, transaction: lmdb.Transaction[bytes], scope: bytes, span: Span) -> tuple[int, int]:
+    def _stretch(self, scope: bytes, span: Span) -> tuple[int, int]:
         """The first and the last sequence within the span; the last is the smaller one when there is none."""
         messages = self._environment.tables.messages
-        first, last = 1, self._head(transaction, scope).sequence
-        if span.after is not None:
-            count = count_before if span.after_included else count_until
-            first = count(transaction, messages, scope, last, span.after) + 1
-        if span.before is not None:
-            count = count_until if span.before_included else count_before
-            last = count(transaction, messages, scope, last, span.before)
+        with self._environment.reading() as transaction:
+            first, last = 1, self._head(transaction, scope).sequence
+            if span.after is not None:
+                count = count_before if span.after_included else count_until
+                first = count(transaction, messages, scope, last, span.after) + 1
+            if span.before is not None:
+                count = count_until if span.before_included else count_before
+                last = count(transaction, messages, scope, last, span.before)
         return first, last
 
-    def _membership_slice(
-        self, transaction: lmdb.Transaction[bytes], prefix: bytes, start: bytes
-    ) -> tuple[bytes, list[tuple[bytes, bytes]]]:
-        """Some memberships from ``start`` on, and where the next slice starts, empty when this is the last."""
-        cursor = transaction.cursor(self._environment.tables.memberships)
-        items: list[tuple[bytes, bytes]] = []
-        if cursor.set_range(start):
-            for key, stored in cursor.iternext():
-                if not key.startswith(prefix):
+    def _history_slice(
+        self,
+        scope: bytes,
+        first: int,
+        last: int,
+        span: Span,
+        wanted: Callable[[Message], bool] | None,
+        found: list[Message],
+        deadline: float,
+    ) -> int:
+        """Add messages to ``found`` until there are enough or the deadline is past; how many were looked at."""
+        start, looked_at = last if span.newest_first else first, 0
+        with self._environment.reading() as transaction:
+            messages = self._environment.tables.messages
+            for record in records(transaction, messages, scope, start, last + 1 - first, backward=span.newest_first):
+                message = decode_message(record)
+                looked_at += 1
+                if wanted is None or wanted(message):
+                    found.append(message)
+                if len(found) == span.limit or perf_counter() > deadline:
                     break
-                if len(items) == _SLICE_RECORDS:
-                    return key, items
-                items.append((key, stored))
-        return b"", items
+        return looked_at
+
+    def _conversations_before(self, end: bytes) -> tuple[list[bytes], bytes]:
+        """Some records, backward from the key ``end``, and the key to go on from, empty when these are the last."""
+        stored: list[bytes] = []
+        size = 0
+        with self._environment.reading() as transaction:
+            cursor = transaction.cursor(self._environment.tables.conversations)
+            more = cursor.prev() if cursor.set_range(end) else cursor.last()
+            while more and cursor.key().startswith(self._key):
+                if len(stored) == _SCAN_RECORDS or size > _SCAN_BYTES:
+                    return stored, end
+                stored.append(cursor.value())
+                size += len(stored[-1])
+                end = cursor.key()
+                more = cursor.prev()
+        return stored, b""
+
+    async def _visit_memberships(
+        self, client_id: str, visit: Callable[[lmdb.Transaction[bytes], bytes, bytes], None]
+    ) -> None:
+        """Call ``visit`` with the conversation's key and the record of each membership of the client."""
+        client = client_key(client_id)
+        if client is None:
+            return
+        deadline = self._turns.begin()
+        prefix = self._key + client
+        start = self._visit_slice(prefix, prefix, visit, deadline)
+        while start:
+            deadline = await self._turns.next()
+            start = self._visit_slice(prefix, start, visit, deadline)
+
+    def _visit_slice(
+        self,
+        prefix: bytes,
+        start: bytes,
+        visit: Callable[[lmdb.Transaction[bytes], bytes, bytes], None],
+        deadline: float,
+    ) -> bytes:
+        """Visit until the deadline is past; the key to go on from, empty when there are no more."""
+        with self._environment.reading() as transaction:
+            cursor = transaction.cursor(self._environment.tables.memberships)
+            more = cursor.set_range(start)
+            while more and cursor.key().startswith(prefix):
+                visit(transaction, cursor.key()[len(prefix) :], cursor.value())
+                if perf_counter() > deadline:
+                    return cursor.key() + b"\0"
+                more = cursor.next()
+        return b""
 
 
 class _ConversationCache:

@@ -26,6 +26,7 @@ from fastim.core.ids import AppNumber
 
 _BATCH_MAX = 1_000
 _ORPHAN_CHECK_SECONDS = 1.0
+_UNMEASURED_COMMITS_MAX = 64
 
 log = structlog.get_logger()
 
@@ -74,6 +75,7 @@ class Writer:
         self._failing = False
         self._cramped = False
         self._stopping = False
+        self._unmeasured_commits = 0
         self._make_room()
         self._thread: Final = threading.Thread(target=self._run, name="fastim-store")
         self._thread.start()
@@ -140,7 +142,9 @@ class Writer:
         if self._failing:
             self._failing = False
             log.info("the store can write again")
-        self._make_room()
+        self._unmeasured_commits += 1
+        if self._may_be_cramped():
+            self._make_room()
         return [one.write for one in outcomes if one.result is UNFINISHED]
 
     def _commit(self, writes: Sequence[Write]) -> list[Outcome]:
@@ -188,7 +192,7 @@ class Writer:
         self._abandon()
         self._call_in_loop(
             self._resolve,
-            [Outcome(write, None, Unavailable(f"the store cannot write: {error}")) for write in writes],
+            [Outcome(write, None, Unavailable("the store cannot write")) for write in writes],
             {},
         )
 
@@ -198,6 +202,11 @@ class Writer:
             self._environment.mend()
         except lmdb.Error as error:
             log.error("the store cannot be opened again", reason=str(error))
+
+    def _may_be_cramped(self) -> bool:
+        """Whether the map is to be measured: that costs what a small transaction does while other threads are busy."""
+        left = self._statistics.map_bytes // 4 * 3 - self._statistics.used_bytes
+        return self._unmeasured_commits >= _UNMEASURED_COMMITS_MAX or 2 * self._batch.written_bytes >= left
 
     def _make_room(self) -> None:
         """Grow the map before it is full: after the last commit, so that nobody waits for a second attempt."""
@@ -218,6 +227,7 @@ class Writer:
 
     def _measure_map(self) -> None:
         self._statistics.map_bytes, self._statistics.used_bytes = self._environment.map_use()
+        self._unmeasured_commits = self._batch.written_bytes = 0
 
     def _resolve(self, outcomes: Sequence[Outcome], changed: Changed) -> None:
         self._publish(changed)
