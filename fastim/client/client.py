@@ -1,6 +1,7 @@
 """A client: one client id on one device, and the way in to conversations."""
 
 import re
+import ssl
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -35,6 +36,7 @@ async def connect(
     unread_since: int = 0,
     events_max: int = EVENTS_MAX,
     timing: Timing = DEFAULT_TIMING,
+    tls: ssl.SSLContext | None = None,
 ) -> "AsyncIterator[Client]":
     """Connect to a server, open a session, and close it at the end of the ``async with`` block.
 
@@ -52,10 +54,12 @@ async def connect(
         unread_since: ``Client.unread_since`` of an earlier session: be told of later unread messages only.
         events_max: Events kept until they are read. When there are so many, the socket is not read any more, except
             while a request waits for its reply. 0 throws all events away, for a client that only sends.
+        tls: For a server's TLS door, and whom to trust: ``ssl.create_default_context()`` for certificates that the
+            system trusts. ``None``: in clear.
 
     Raises:
         ValueError: ``address`` or ``events_max`` cannot be.
-        ConnectionLost: There is no server at ``address``, or it broke the connection.
+        ConnectionLost: There is no server at ``address``, it cannot be trusted, or it broke the connection.
         Refused: The application is unknown (4100), the client id cannot be (4103), ...
     """
     if events_max < 0:
@@ -69,7 +73,7 @@ async def connect(
         token=token,
         unread_since=unread_since,
     )
-    session = Session(*_parsed(address), opening, timing, events_max)
+    session = Session(*_parsed(address), tls, opening, timing, events_max)
     # Shielded, or a block that is cancelled could not say goodbye.
     scope = anyio.CancelScope(shield=True)
     failure: Exception | None = None

@@ -4,6 +4,7 @@ It knows frames and serials and nothing of sessions; what a push means, and whet
 ``fastim.client.session``. Source: wire protocol, envelope rules; architecture, TCP frames.
 """
 
+import ssl
 from collections.abc import Callable
 
 import anyio
@@ -137,7 +138,7 @@ class Connection:
                 frames.push(await self._stream.receive(READ_BYTES))
         except anyio.EndOfStream:
             self.drop("the server closed the connection")
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError, ssl.SSLError):
             self.drop("the connection broke")
         except (FrameError, DecodeError):
             self.drop("what the server sent is not a command")
@@ -166,7 +167,7 @@ class Connection:
                 self._received.clear()
                 self._outgoing.clear()
                 await self._stream.send(b"".join(frames))
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream, ssl.SSLError):
             # The reader finds the end too, and before it perhaps the reason, which must not be missed.
             return
 

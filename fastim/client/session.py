@@ -6,10 +6,12 @@ the opening: wire protocol, session; of the codes that end a session: error code
 """
 
 import random
+import ssl
 from contextlib import suppress
 from functools import partial
 
 import anyio
+from anyio.abc import ByteStream
 from msgspec import Struct
 
 from fastim.client import decoding
@@ -77,9 +79,12 @@ class Session:
         unread_since: When the server last told of unread messages, milliseconds since the epoch, or 0.
     """
 
-    def __init__(self, host: str, port: int, opening: Opening, timing: Timing, events_max: int) -> None:
+    def __init__(
+        self, host: str, port: int, tls: ssl.SSLContext | None, opening: Opening, timing: Timing, events_max: int
+    ) -> None:
         self._host = host
         self._port = port
+        self._tls = tls
         self._opening = opening
         self._timing = timing
         self._connection: Connection | None = None
@@ -185,8 +190,8 @@ class Session:
         """Connect, open the session and carry commands until the connection is lost; return why."""
         try:
             with anyio.fail_after(self._timing.reply_seconds):
-                stream = await anyio.connect_tcp(self._host, self._port)
-        except OSError as error:
+                stream = await self._dial()
+        except (OSError, anyio.EndOfStream, anyio.BrokenResourceError) as error:
             return f"cannot connect to {self._host} port {self._port}: {str(error) or 'no answer'}"
         connection = Connection(stream, self._hear, self.inbox, self._timing.reply_seconds)
         async with anyio.create_task_group() as tasks:
@@ -197,6 +202,14 @@ class Session:
         if connection is self._connection and self._end is None:
             self.inbox.put(Disconnected(why))
         return why
+
+    async def _dial(self) -> ByteStream:
+        if self._tls is None:
+            return await anyio.connect_tcp(self._host, self._port)
+        # Frames say how long they are, so an end without TLS's own farewell hides nothing.
+        return await anyio.connect_tcp(
+            self._host, self._port, tls=True, ssl_context=self._tls, tls_standard_compatible=False
+        )
 
     async def _use(self, connection: Connection) -> None:
         """Open the session on ``connection`` and keep both ends sure of each other."""

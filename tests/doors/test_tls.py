@@ -259,7 +259,8 @@ async def test_while_there_is_no_descriptor_left_a_client_waits(
                 return event
 
             with capture_logs(processors=[tell]) as logs, no_descriptors():
-                await asyncio.get_running_loop().sock_connect(client, (host, int(port)))
+                # Not the loop's, which would look the address up, and may have to open files for that.
+                client.connect_ex((host, int(port)))
                 await failed.wait()
             assert logs[0]["event"] == "a connection could not be accepted"
             client_end = await asyncio.open_connection(sock=client, ssl=authority.trusting(), server_hostname=host)

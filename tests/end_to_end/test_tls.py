@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -16,9 +17,11 @@ import pytest
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
+from fastim.client import ConnectionLost, MessageReceived
+from fastim.client import connect as connect_client
 from fastim.wire import messages2_pb2 as pb
 from tests.authority import Authority, Pair
-from tests.end_to_end.clients import someone
+from tests.end_to_end.clients import QUICK, someone
 from tests.end_to_end.raw import Wire, wire
 from tests.server_process import ServerProcess
 
@@ -105,6 +108,40 @@ async def test_people_on_every_door_are_in_one_conversation(server: ServerProces
         while (heard := pb.GenericCommand.FromString(browser.recv(PATIENCE_SECONDS, decode=False))).cmd != pb.direct:
             pass
         assert heard.directMessage.msg == text
+
+
+@pytest.mark.anyio
+async def test_the_client_library_comes_over_tls_and_comes_back(server: ServerProcess, authority: Authority) -> None:
+    device = partial(
+        connect_client, f"localhost:{server.addresses['tcps'].port}", app_id=server.app_id, timing=QUICK, events_max=0
+    )
+    tom, jerry = someone("tom"), someone("jerry")
+    # The same port at the next start, or nobody could come back.
+    server.arguments = (*server.arguments, "--tcps", str(server.addresses["tcps"]))
+    async with device(client_id=tom, tls=authority.trusting()) as sender:
+        async with connect_client(str(server.tcp), app_id=server.app_id, client_id=jerry, timing=QUICK) as reader:
+            room = await sender.create_conversation([jerry])
+            sent = await room.send("x" * 4_000)
+            async for event in reader.events():
+                if isinstance(event, MessageReceived):
+                    assert event.message.id == sent.id
+                    break
+        await anyio.to_thread.run_sync(server.restart)
+        await room.send("again")
+    assert server.terminate() == 0
+
+
+@pytest.mark.anyio
+async def test_the_client_library_does_not_talk_to_a_stranger(
+    server: ServerProcess, authority: Authority, tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    strangers = Authority(tmp_path / "other").trusting()
+    for door, context in (("tcps", strangers), ("tcp", authority.trusting())):
+        address = f"localhost:{server.addresses[door].port}"
+        with pytest.raises(ConnectionLost, match="cannot connect to localhost"):
+            async with connect_client(address, app_id=server.app_id, client_id="tom", tls=context, timing=QUICK):
+                pass
 
 
 @pytest.mark.anyio
