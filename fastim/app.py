@@ -26,6 +26,7 @@ from fastim.doors.listen import Listener, listen_http, listen_tcp
 from fastim.doors.tls import Certificate
 from fastim.logs import set_up_logs
 from fastim.machine import machine_bytes
+from fastim.ports.pace import Pace
 from fastim.ports.store import Store
 from fastim.runtime.back_office import BackOffice
 from fastim.runtime.clock import SystemClock
@@ -38,6 +39,7 @@ from fastim.runtime.lanes import LocalLanes
 from fastim.runtime.limits import LimitCounters
 from fastim.runtime.memory import MemoryBudget
 from fastim.runtime.metrics import MemoryCollector, Metrics, ServerCollector
+from fastim.runtime.pace import SharedPace
 from fastim.runtime.presence import Presence
 from fastim.runtime.quotas import Quotas
 from fastim.service.io import Io
@@ -151,8 +153,9 @@ class Node:
             MemoryCollector(self._memory),
             StoreCollector(lambda: store.statistics),
         )
+        pace = SharedPace()
         for application in applications:
-            self._dispatcher.tenants[application.id] = tenant(application, loaded, store)
+            self._dispatcher.tenants[application.id] = tenant(application, loaded, store, pace)
 
     async def listen(self) -> None:
         """Open the doors that the settings name.
@@ -227,8 +230,8 @@ class Node:
         self._lag.stop()
 
 
-def tenant(application: Application, loaded: Loaded, store: Store) -> Tenant:
-    """The parts that ``application`` has to itself."""
+def tenant(application: Application, loaded: Loaded, store: Store, pace: Pace) -> Tenant:
+    """The parts that ``application`` has to itself, and the pace of all that runs in this loop."""
     presence = Presence()
     delivery = Delivery(presence)
     io = Io(
@@ -239,6 +242,7 @@ def tenant(application: Application, loaded: Loaded, store: Store) -> Tenant:
         bus=InProcessBus(delivery.deliver),
         directory=presence,
         clock=SystemClock(),
+        pace=pace,
         entropy=os.urandom,
     )
     return Tenant(application, io, presence, delivery)

@@ -15,6 +15,7 @@ from fastim.doors.tcp import TcpProtocol
 from fastim.runtime.deadlines import Deadlines
 from fastim.runtime.dispatch import Dispatcher, Tenant
 from fastim.runtime.gateway import Gateway
+from fastim.runtime.pace import SharedPace
 from fastim.service.messages import send_message
 from fastim.settings import load
 from fastim.wire import codec
@@ -55,7 +56,7 @@ class Stages:
         store = MemoryStore()
         application = await store.save_application("application", "key", "master key", "hook key")
         dispatcher = Dispatcher()
-        own = dispatcher.tenants[application.id] = tenant(application, loaded, store)
+        own = dispatcher.tenants[application.id] = tenant(application, loaded, store, SharedPace())
         deadlines = Deadlines(asyncio.get_running_loop())
         transport = _Nowhere()
         protocol = TcpProtocol(Gateway(dispatcher, deadlines, loaded.settings.limits, loaded.settings.delivery))

@@ -103,7 +103,10 @@ def comparable(value: Any) -> Any:
     if isinstance(value, bool):
         return ("boolean", value)
     if isinstance(value, (int, float)):
-        # Anyone can make up large numbers that all hash alike, and so slow every set they are in. Strings are salted.
+        # Anyone can make up large numbers, or fractions, that all hash alike and so slow every set they are in. Strings
+        # are salted.
+        if isinstance(value, float) and not value.is_integer():
+            return ("number", value.hex())
         return value if -_LARGE < value < _LARGE else ("number", hex(int(value)))
     if isinstance(value, dict):
         moment = date_millis(value)

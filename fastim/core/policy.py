@@ -4,6 +4,10 @@ from msgspec import Struct
 
 QUERY_LIMIT_DEFAULT = 10
 QUERY_LIMIT_MAX = 1000
+QUERY_SKIP_MAX = 10_000
+QUERY_RESULTS_BYTES_MAX = 4 * 1024 * 1024
+"""JSON size of one answer to a query: a thousand conversations of 4 KiB."""
+
 HISTORY_LIMIT_DEFAULT = 20
 HISTORY_LIMIT_MAX = 1000
 ONLINE_QUERY_MAX = 20
@@ -19,7 +23,7 @@ class Policy(Struct, frozen=True):
         unread_cap: The highest unread count that is told; 0 for exact counts.
         unread_conversations: How many conversations the notification at login names.
         token_ttl_seconds: How long a session token can open a session.
-        query_scan: How many conversations a query may look at when neither ids nor members narrow it.
+        query_scan: How many conversations a query may look at.
         signature_required: Whether login and changes of members need a signature made with the master key.
     """
 

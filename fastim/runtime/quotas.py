@@ -29,7 +29,11 @@ class Quotas:
         self._young: dict[Hashable, list[int]] = {}
         self._old: dict[Hashable, list[int]] = {}
         self._turned_at = 0
-        self.limits = limits
+        self._per_minute = {
+            Quota.SENDS: limits.sends_per_minute,
+            Quota.HISTORY: limits.history_per_minute,
+            Quota.OPERATIONS: limits.operations_per_minute,
+        }
 
     def __len__(self) -> int:
         """How many are remembered."""
@@ -37,7 +41,7 @@ class Quotas:
 
     def spend(self, who: Hashable, quota: Quota) -> bool:
         """Take one out of a quota. False: there was none left, which is counted."""
-        per_minute = self._per_minute(quota)
+        per_minute = self._per_minute[quota]
         if per_minute == 0:
             return True
         now = self._now()
@@ -51,7 +55,7 @@ class Quotas:
 
     def allows(self, who: Hashable, quota: Quota) -> bool:
         """Whether there is one left. False is counted."""
-        per_minute = self._per_minute(quota)
+        per_minute = self._per_minute[quota]
         known = self._young.get(who) or self._old.get(who)
         if per_minute == 0 or known is None or spent(known[quota], per_minute, self._now()) is not None:
             return True
@@ -71,15 +75,6 @@ class Quotas:
         if moments is None:
             moments = self._young[who] = self._old.pop(who, [0] * len(Quota))
         return moments
-
-    def _per_minute(self, quota: Quota) -> int:
-        match quota:
-            case Quota.SENDS:
-                return self.limits.sends_per_minute
-            case Quota.HISTORY:
-                return self.limits.history_per_minute
-            case Quota.OPERATIONS:
-                return self.limits.operations_per_minute
 
     def _now(self) -> int:
         return int(self._seconds() * 1e9)

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any
 
 import msgspec
 
@@ -21,11 +20,17 @@ from fastim.core.events import ConversationStarted, ConversationUpdated
 from fastim.core.ids import CONVERSATION_ENTROPY_BYTES, conversation_id
 from fastim.core.members import mute, start
 from fastim.core.permission import permitted
-from fastim.core.policy import IDS_PER_COMMAND_MAX, QUERY_LIMIT_DEFAULT, QUERY_LIMIT_MAX
+from fastim.core.policy import (
+    IDS_PER_COMMAND_MAX,
+    QUERY_LIMIT_DEFAULT,
+    QUERY_LIMIT_MAX,
+    QUERY_RESULTS_BYTES_MAX,
+    QUERY_SKIP_MAX,
+)
 from fastim.core.record import record, with_last_message
 from fastim.core.replies import Counted, Found, Memberships, Muted, Started, Updated
 from fastim.core.session import Session
-from fastim.core.where import Where, compile_where, sort_records
+from fastim.core.where import Best, Budget, Where, compile_where
 from fastim.service.io import Io
 from fastim.service.signatures import required_signature, use
 
@@ -50,21 +55,13 @@ async def query_conversations(io: Io, session: Session, command: QueryConversati
     limit = QUERY_LIMIT_DEFAULT if command.limit is None else command.limit
     if limit < 0 or command.skip < 0:
         raise QueryFailed("skip or limit is negative")
+    if command.skip > QUERY_SKIP_MAX:
+        raise QueryFailed(f"skip is more than {QUERY_SKIP_MAX}: narrow the query instead")
     where = compile_where(command.where)
-    matching: list[dict[str, Any]] = []
+    best: Best[str] = Best(command.sort, command.skip, min(limit, QUERY_LIMIT_MAX))
     if limit:
-        async with aclosing(_candidates(io, session, command, where)) as candidates:
-            async for conversation in candidates:
-                head = await io.store.find_head(conversation.id)
-                candidate = record(conversation, head, session.client_id)
-                if where.matches(candidate):
-                    matching.append(candidate)
-    page = sort_records(matching, command.sort)[command.skip : command.skip + min(limit, QUERY_LIMIT_MAX)]
-    if command.with_last_message:
-        page = [await _refreshed(io, found) for found in page]
-    if command.compact:
-        page = [{**found, "m": []} for found in page]
-    return Found(msgspec.json.encode(page))
+        await _choose(io, session, command, where, best)
+    return Found(await _page(io, session, command, best))
 
 
 async def update_conversation(io: Io, session: Session, command: UpdateConversation) -> Updated:
@@ -113,9 +110,27 @@ async def check_membership(io: Io, session: Session, command: CheckMembership) -
         raise QueryFailed(f"at most {IDS_PER_COMMAND_MAX} conversations at a time")
     results = {}
     for one in command.conversation_ids:
+        await io.pace.breathe()
         conversation = await io.store.find_conversation(one)
         results[one] = conversation is not None and conversation.has_member(session.client_id)
     return Memberships(msgspec.json.encode(results))
+
+
+async def _choose(io: Io, session: Session, command: QueryConversations, where: Where, best: Best[str]) -> None:
+    """Find the ids of the conversations that are on the page."""
+    budget = Budget()
+    seen = 0
+    async with aclosing(_candidates(io, session, command, where)) as candidates:
+        async for conversation in candidates:
+            await io.pace.breathe()
+            seen += 1
+            if seen > io.policy.query_scan:
+                raise QueryFailed("the query looks at too much: narrow it by objectId or by m")
+            budget.begin(len(msgspec.json.encode(conversation.columns)))
+            head = await io.store.find_head(conversation.id)
+            candidate = record(conversation, head, session.client_id)
+            if where.matches(candidate, budget):
+                best.offer(candidate, conversation.id, budget)
 
 
 async def _candidates(
@@ -127,20 +142,39 @@ async def _candidates(
         ids = tuple(await io.store.conversation_ids_of(session.client_id if where.is_empty else where.members()[0]))
     if ids is not None:
         for one in dict.fromkeys(ids):
+            await io.pace.breathe()
             conversation = await io.store.find_conversation(one)
             if conversation is not None:
                 yield conversation
         return
-    seen = 0
     async with aclosing(io.store.scan_conversations()) as scan:
         async for conversation in scan:
-            seen += 1
-            if seen > io.policy.query_scan:
-                raise QueryFailed("the query looks at too much: narrow it by objectId or by m")
             yield conversation
 
 
-async def _refreshed(io: Io, found: dict[str, Any]) -> dict[str, Any]:
-    head = await io.store.find_head(found["objectId"])
-    message = await io.store.find_message(found["objectId"], head.position) if head.sequence else None
-    return found if message is None else with_last_message(found, message)
+async def _page(io: Io, session: Session, command: QueryConversations, best: Best[str]) -> bytes:
+    """The answer. Its conversations are read again: holding all that could be on it would take too much memory."""
+    page: list[bytes] = []
+    size_bytes = 0
+    for one in best.take_last():
+        await io.pace.breathe()
+        encoded = await _encoded(io, session, command, one)
+        page.append(encoded)
+        size_bytes += len(encoded) + 1
+        if size_bytes > QUERY_RESULTS_BYTES_MAX:
+            raise QueryFailed(f"the answer has more than {QUERY_RESULTS_BYTES_MAX} bytes: ask for fewer")
+    return b"[%b]" % b",".join(reversed(page))
+
+
+async def _encoded(io: Io, session: Session, command: QueryConversations, conversation_id: str) -> bytes:
+    conversation = await io.store.find_conversation(conversation_id)
+    assert conversation is not None  # they are not deleted
+    head = await io.store.find_head(conversation_id)
+    columns = record(conversation, head, session.client_id)
+    if command.with_last_message and head.sequence:
+        message = await io.store.find_message(conversation_id, head.position)
+        if message is not None:
+            columns = with_last_message(columns, message)
+    if command.compact:
+        columns["m"] = []
+    return msgspec.json.encode(columns)

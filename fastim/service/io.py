@@ -10,6 +10,7 @@ from fastim.ports.bus import Bus
 from fastim.ports.clock import Clock
 from fastim.ports.directory import Directory
 from fastim.ports.lanes import Lanes
+from fastim.ports.pace import Pace
 from fastim.ports.store import ApplicationStore
 
 
@@ -27,4 +28,5 @@ class Io(Struct, frozen=True):
     bus: Bus
     directory: Directory
     clock: Clock
+    pace: Pace
     entropy: Callable[[int], bytes]

@@ -413,3 +413,14 @@ def test_no_text_crashes(text: str | bytes) -> None:
         assert isinstance(apply_update(COLUMNS, text).columns, dict)
     with contextlib.suppress(UpdateFailed):
         assert isinstance(initial_columns(text), dict)
+
+
+def test_numbers_that_hash_alike_have_stand_ins_that_do_not() -> None:
+    """A thousand of them in one set would make every look at it a thousand comparisons."""
+    alike = [place * 2.0 ** -(61 * power + place.bit_length()) for power in range(1, 17) for place in (1, 2, 4, 8)]
+    alike = list(dict.fromkeys(alike))
+    assert len(alike) > 10
+    assert len(set(map(hash, alike))) == 1
+    assert len({hash(comparable(number)) for number in alike}) == len(alike)
+    assert comparable(0.5) == comparable(0.5) != comparable(0.25)
+    assert comparable(2.0) == comparable(2)

@@ -1,5 +1,6 @@
 import contextlib
 import string
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -18,13 +19,16 @@ from fastim.core.where import (
     REGEXES_MAX,
     SORT_ELEMENTS_MAX,
     SORT_KEYS_MAX,
+    SORT_TEXT_MAX,
     TEXT_LENGTH_MAX,
+    Best,
+    Budget,
     Where,
     compile_where,
-    sort_records,
 )
 
 MARCH = {"__type": "Date", "iso": "2026-03-01T00:00:00.000Z"}
+APRIL = {"__type": "Date", "iso": "2026-04-01T00:00:00.000Z"}
 RECORD: dict[str, Any] = {
     "objectId": "5c8f3a1e",
     "name": "Tom & Jerry",
@@ -472,6 +476,105 @@ def test_a_condition_that_asks_too_much_is_refused(within: str | bytes, beyond: 
         compile_where(beyond)
 
 
+# --- What it may cost -------------------------------------------------------------------------------------------------
+
+LONG_COLUMNS = {
+    "numbers": [1] * 32_000,
+    "fractions": [0.5] * 16_000,
+    "large numbers": [2**70] * 2_900,
+    "texts": ["ab"] * 13_000,
+    "empty texts": [""] * 21_000,
+    "booleans": [False] * 10_900,
+    "nulls": [None] * 13_000,
+    "arrays": [[]] * 21_000,
+    "objects": [{}] * 21_000,
+    "dates": [MARCH] * 1_300,
+    "one text": "ab" * 32_000,
+}
+"""One for each way to fill the 64 KiB that the columns of a conversation may take."""
+
+
+@pytest.mark.parametrize("column", sorted(LONG_COLUMNS.keys() - {"one text"}))
+def test_many_clauses_on_a_long_column_are_refused(column: str) -> None:
+    clauses: list[dict[str, Any]] = [{"attr.a": {"$ne": {"x": number}}} for number in range(OBJECTS_MAX)]
+    clauses += [{"attr.a": {"$nin": [number, 0.25, True, "x", APRIL]}} for number in range(2, 22)]
+    clauses += [{"attr.a": {"$not": {"$regex": "[x-z]+[yz]"}}}] * REGEXES_MAX
+    record = {"attr": {"a": LONG_COLUMNS[column]}}
+    where = compiled({"$and": clauses})
+    with pytest.raises(QueryFailed, match="too expensive"):
+        where.matches(record)
+
+
+@pytest.mark.parametrize("column", LONG_COLUMNS)
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "y",
+        7,
+        0.25,
+        {"$ne": 7},
+        {"$in": [7, "y"]},
+        {"$nin": ["x", "y"]},
+        {"$all": ["x", 7]},
+        {"$gt": 7},
+        {"$lt": "a"},
+        {"$exists": False},
+        {"$regex": "x"},
+        {"$regex": "[x-z]"},
+    ],
+)
+def test_nobody_can_make_everybody_elses_query_fail_with_a_long_column(condition: Any, column: str) -> None:
+    assert finds({"attr.a": condition}, {"attr": {"a": LONG_COLUMNS[column]}}) in (True, False)
+
+
+def test_what_a_query_may_cost_is_shared_by_all_its_records() -> None:
+    where, record, budget = compiled({"attr.a": {"$nin": [7]}}), {"attr": {"a": [1] * 32_000}}, Budget()
+    looked_at = 0
+
+    def look_at_many() -> None:
+        nonlocal looked_at
+        for _ in range(1_000):
+            budget.begin(0)
+            assert where.matches(record, budget)
+            looked_at += 1
+
+    with pytest.raises(QueryFailed, match="too expensive"):
+        look_at_many()
+    assert looked_at > 50
+
+
+def test_so_is_what_it_takes_to_read_them() -> None:
+    budget = Budget()
+
+    def read_many() -> None:
+        for _ in range(5_000):
+            budget.begin(65_536)
+
+    with pytest.raises(QueryFailed, match="too expensive"):
+        read_many()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("condition", "sort"),
+    [
+        ({"name": {"$regex": "^Tom"}, "attr.age": {"$gt": 17}}, None),
+        ({"attr.type": "private", "attr.tags": {"$in": ["x", "z"]}}, "name"),
+        ({"pinned": True, "createdAt": {"$lt": MARCH}}, None),
+    ],
+)
+def test_plain_conditions_on_as_many_ordinary_records_as_a_query_may_look_at_are_answered(
+    condition: Any, sort: str | None
+) -> None:
+    where, budget, size = compiled(condition), Budget(), len(msgspec.json.encode(RECORD))
+    best: Best[None] = Best(sort, 0, 10)
+    for _ in range(50_000):
+        budget.begin(size)
+        assert where.matches(RECORD, budget)
+        best.offer(RECORD, None, budget)
+    assert len(list(best.take_last())) == 10
+
+
 # --- What always holds ------------------------------------------------------------------------------------------------
 
 scalars = st.none() | st.booleans() | st.integers(-2, 2) | st.sampled_from([0.5, 1.0, -1.5]) | st.text("ab", max_size=2)
@@ -633,6 +736,13 @@ def when(iso: str) -> dict[str, str]:
     return {"__type": "Date", "iso": iso}
 
 
+def sort_records(records: list[dict[str, Any]], sort: str | None) -> list[dict[str, Any]]:
+    best: Best[dict[str, Any]] = Best(sort, 0, len(records))
+    for record in records:
+        best.offer(record, record)
+    return list(best.take_last())[::-1]
+
+
 def sorted_values(values: list[Any], sort: str) -> list[Any]:
     return [record.get("v") for record in sort_records([{"v": value} for value in values], sort)]
 
@@ -706,3 +816,55 @@ def test_any_records_can_be_sorted_either_way(records: list[dict[str, Any]], des
     assert sorted(map(id, ordered)) == sorted(map(id, records))
     assert sort_records(ordered, "-a" if descending else "a") == ordered
     assert len(sort_records(records, None)) == len(records)
+
+
+def oracle_order(records: list[dict[str, Any]], keys: list[str]) -> list[dict[str, Any]]:
+    """Sort flat numbers and strings by one key after the other, the last one first."""
+
+    def rank(key: str) -> Callable[[dict[str, Any]], Any]:
+        return lambda record: (isinstance(value := record.get(key, -99), str), value)
+
+    ordered = list(records)
+    for key in reversed(keys):
+        ordered.sort(key=rank(key.removeprefix("-")), reverse=key.startswith("-"))
+    return ordered
+
+
+@given(
+    records=st.lists(st.dictionaries(names, st.integers(-2, 2) | st.text("ab", max_size=2))),
+    keys=st.lists(st.sampled_from(["a", "-a", "b", "-b", "c", "-c"]), min_size=1, max_size=SORT_KEYS_MAX),
+    skip=st.integers(0, 6),
+    limit=st.integers(0, 6),
+)
+def test_a_page_is_a_cut_of_all_that_was_offered(
+    records: list[dict[str, Any]], keys: list[str], skip: int, limit: int
+) -> None:
+    best: Best[int] = Best(",".join(keys), skip, limit)
+    for number, record in enumerate(records):
+        best.offer(record, number)
+    page = [records[number] for number in best.take_last()][::-1]
+    assert page == oracle_order(records, keys)[skip : skip + limit]
+
+
+def test_what_is_off_the_page_is_let_go_of() -> None:
+    class Remembered:
+        pass
+
+    best: Best[Remembered] = Best("v", 0, 3)
+    alive = weakref.WeakSet[Remembered]()
+    for number in range(100):
+        item = Remembered()
+        alive.add(item)
+        best.offer({"v": -number, "long": "x" * 1_000}, item)
+        del item
+        assert len(alive) <= 3
+
+
+def test_a_string_is_sorted_by_how_it_begins() -> None:
+    begin = "x" * SORT_TEXT_MAX
+    assert sorted_values([begin + "b", begin + "a", begin[1:] + "b", begin[1:] + "a"], "v") == [
+        begin[1:] + "a",
+        begin[1:] + "b",
+        begin + "b",
+        begin + "a",
+    ]

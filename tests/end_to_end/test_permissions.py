@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, NamedTuple
+from urllib.request import Request, urlopen
 
 import anyio
 import pytest
@@ -17,7 +18,7 @@ from fastim.wire import codec
 from fastim.wire import messages2_pb2 as pb
 from tests.end_to_end.clients import someone
 from tests.end_to_end.raw import Wire
-from tests.neighbours import NEIGHBOUR, shared_server
+from tests.neighbours import NEIGHBOUR, NEIGHBOUR_MASTER_KEY, shared_server
 from tests.server_process import ServerProcess
 
 pytestmark = pytest.mark.anyio
@@ -291,6 +292,57 @@ async def test_a_command_cannot_name_another_application(shared: ServerProcess, 
                 expected: Answer = 4100
                 assert summary(await answer(scene.watcher, {**fields, "appId": claim})) == expected, name
         assert await scene.is_untouched()
+
+
+async def test_applications_share_names_and_nothing_else(shared: ServerProcess) -> None:
+    async with house(shared) as opened:
+        tom, jerry = someone("tom"), someone("jerry")
+        lines, conversations, acks, tokens = {}, {}, {}, {}
+        for app_id in (shared.app_id, NEIGHBOUR):
+            line = lines[app_id] = await opened.line(app_id)
+            tokens[app_id] = (await line.open(tom, tag="phone", deviceId=app_id)).sessionMessage.st
+            started = await line.ask(**conv(pb.start, m=[jerry], unique=True), i=1)
+            assert not started.convMessage.existing
+            conversations[app_id] = started.convMessage.cid
+            for _ in range(2):
+                await line.receive()
+            message = pb.DirectCommand(cid=conversations[app_id], msg=app_id.encode(), dt="the same token")
+            acks[app_id] = (await line.ask(cmd=pb.direct, i=2, directMessage=message)).ackMessage
+        ours, theirs = lines[shared.app_id], lines[NEIGHBOUR]
+        # Neither the tag of one was a conflict to the other, nor its member set or dedupe token known there.
+        assert await ours.is_quiet()
+        assert conversations[shared.app_id] != conversations[NEIGHBOUR]
+        assert acks[shared.app_id].uid != acks[NEIGHBOUR].uid
+        for app_id, line in lines.items():
+            logs = (await line.ask(cmd=pb.logs, i=3, logsMessage=pb.LogsCommand(cid=conversations[app_id]))).logsMessage
+            assert [(item.msgId, item.data) for item in logs.logs] == [(acks[app_id].uid, app_id.encode())]
+            everything = pb.JsonObjectMessage(data='{"objectId": {"$exists": true}}')
+            found = await line.ask(**conv(pb.query, where=everything, limit=1_000), i=4)
+            others = conversations.keys() - {app_id}
+            assert conversations[app_id] in found.convMessage.results.data
+            assert not any(conversations[other] in found.convMessage.results.data for other in others)
+
+        await opened.client(jerry, NEIGHBOUR)
+        online = pb.SessionCommand(sessionPeerIds=[jerry])
+        asked: Fields = {"cmd": pb.session, "op": pb.query, "sessionMessage": online}
+        assert list((await theirs.ask(**asked, i=5)).sessionMessage.onlineSessionPeerIds) == [jerry]
+        assert not (await ours.ask(**asked, i=5)).sessionMessage.onlineSessionPeerIds
+
+        stranger = await opened.line(NEIGHBOUR)
+        assert (await stranger.open(tom, st=tokens[shared.app_id], r=True)).errorMessage.code == 4112
+        await anyio.to_thread.run_sync(kick, shared, NEIGHBOUR, NEIGHBOUR_MASTER_KEY, tom)
+        assert (await theirs.receive()).sessionMessage.code == 4115
+        assert (await stranger.open(tom, st=tokens[NEIGHBOUR], r=True)).errorMessage.code == 4112
+        assert await ours.is_quiet()
+        assert (await ours.ask(cmd=pb.session, op=pb.refresh, i=6)).op == pb.refreshed
+
+
+def kick(server: ServerProcess, app_id: str, master_key: str, client_id: str) -> None:
+    """As the application's own server does it."""
+    headers = {"X-LC-Id": app_id, "X-LC-Key": f"{master_key},master"}
+    call = Request(f"{server.http_url}/1.2/rtm/clients/{client_id}/kick", b"{}", headers, method="POST")
+    with urlopen(call, timeout=10) as answer:
+        assert answer.read() == b"{}"
 
 
 def test_every_command_is_in_the_matrix() -> None:

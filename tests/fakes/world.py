@@ -19,6 +19,7 @@ from tests.fakes.bus import RecordingBus
 from tests.fakes.clock import SettableClock
 from tests.fakes.directory import PlainDirectory
 from tests.fakes.lanes import TrioLanes
+from tests.fakes.pace import TrioPace
 from tests.fakes.store import PacedStore
 
 EVERYTHING = 187
@@ -46,6 +47,7 @@ class World:
             bus=self.bus,
             directory=self.directory,
             clock=self.clock,
+            pace=TrioPace(),
             entropy=random.Random(7).randbytes,
         )
         self._numbers = count(1)

@@ -19,6 +19,7 @@ from fastim.runtime.dispatch import Dispatcher, Tenant
 from fastim.runtime.gateway import Gateway
 from fastim.runtime.lanes import LocalLanes
 from fastim.runtime.limits import LimitCounters
+from fastim.runtime.pace import SharedPace
 from fastim.runtime.presence import Presence
 from fastim.runtime.quotas import Quotas
 from fastim.service.io import Io
@@ -178,6 +179,7 @@ async def running_node(
         bus=InProcessBus(deliveries.deliver),
         directory=presence,
         clock=clock,
+        pace=SharedPace(),
         entropy=random.Random(7).randbytes,
     )
     tenant = Tenant(application, io, presence, deliveries)

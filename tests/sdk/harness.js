@@ -5,7 +5,7 @@
 'use strict';
 
 const assert = require('node:assert/strict');
-const { randomUUID } = require('node:crypto');
+const { createHmac, randomUUID } = require('node:crypto');
 const readline = require('node:readline');
 
 const config = JSON.parse(process.env.FASTIM_SDK_TEST);
@@ -44,8 +44,9 @@ function loadSdk(major) {
   return require(path);
 }
 
-/** Where a device connects: 5 asks /v1/route, 4 can reach plain HTTP through RTMServers only. */
+/** Where a device connects: both ask /v1/route, but without TLS 4 can reach its server through RTMServers only. */
 function addresses(major, address) {
+  if (config.secure) return { server: major === 5 ? `https://${address}` : address };
   if (major === 5) return { server: `http://${address}` };
   // With RTMServers alone 4 would look up its REST server on the internet after each reconnect.
   return { RTMServers: `ws://${address}`, server: { RTMRouter: address, api: address } };
@@ -204,6 +205,39 @@ class User {
   }
 }
 
+/** Ends every session of the client, as the application's own server does. */
+async function kick(id, reason) {
+  const response = await fetch(`http://${config.plainAddress}/1.2/rtm/clients/${encodeURIComponent(id)}/kick`, {
+    method: 'POST',
+    headers: {
+      'Content-Type': 'application/json',
+      'X-LC-Id': config.appId,
+      'X-LC-Key': `${config.masterKey},master`,
+    },
+    body: JSON.stringify({ reason }),
+  });
+  assert.equal(response.status, 200, await response.text());
+}
+
+/** Factories of signatures, as the application's own server makes them; the SDKs take them as client options. */
+function signer(masterKey = config.masterKey) {
+  const sign = (...parts) => {
+    const [timestamp, nonce] = [Date.now(), randomUUID()];
+    const [before, after] = [parts.slice(0, 3), parts.slice(3)];
+    const text = [config.appId, ...before, timestamp, nonce, ...after].join(':');
+    return { signature: createHmac('sha1', masterKey).update(text).digest('hex'), timestamp, nonce };
+  };
+  // 4 says what is done, 5 says what is signed.
+  const actions = { add: 'invite', invite: 'invite', remove: 'kick', kick: 'kick' };
+  return {
+    signatureFactory: (id) => sign(id, ''),
+    conversationSignatureFactory: (conversationId, id, members, action) => {
+      const sorted = [...members].sort().join(':');
+      return action === 'create' ? sign(id, sorted) : sign(id, conversationId, sorted, actions[action]);
+    },
+  };
+}
+
 /** Opens `name` on a new device. */
 const open = (name, options) => new Device(options).open(idOf(name));
 
@@ -261,10 +295,12 @@ module.exports = {
   config,
   converse,
   idOf,
+  kick,
   open,
   refused,
   sameSet,
   scenario,
+  signer,
   step,
   turn,
   within,

@@ -6,7 +6,7 @@ import selectors
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -22,34 +22,55 @@ class ScenarioFailed(AssertionError):
     """A script failed; the message has its step, its error and what both sides logged."""
 
 
-def play(node: str, server: ServerProcess, script: Path, version: str, mode: str, how: str = "") -> Any:
+def play(
+    node: str,
+    server: ServerProcess,
+    script: Path,
+    version: str,
+    mode: str,
+    how: str = "",
+    *,
+    trusted: Path | None = None,
+    answers: Mapping[str, Callable[[], None]] | None = None,
+) -> Any:
     """Run a scenario and return what it reports.
 
     Args:
         version: Of the SDK, as npm has it.
         mode: ``binary`` or ``base64``.
         how: What the scenario asks for when the server is to go down: ``restart`` or ``crash``.
+        trusted: Certificate of the authority that node is to trust; with it all goes over TLS.
+        answers: What to do when the scenario asks for one of these; anything else restarts the server.
 
     Raises:
         ScenarioFailed: It reported a failure, ended without a word or ran into the deadline.
     """
     __tracebackhide__ = True
     config = {
-        "address": str(server.http),
+        "address": str(server.addresses["https" if trusted else "http"]),
+        "plainAddress": str(server.http),
+        "secure": trusted is not None,
         "appId": server.app_id,
         "appKey": server.app_key,
+        "masterKey": server.master_key,
         "version": version,
         "major": int(version.split(".")[0]),
         "mode": mode,
         "how": how,
     }
-    with _node_process(node, script, {"FASTIM_SDK_TEST": json.dumps(config)}) as (process, log):
+    environment = {"FASTIM_SDK_TEST": json.dumps(config)}
+    if trusted:
+        environment["NODE_EXTRA_CA_CERTS"] = str(trusted)
+    with _node_process(node, script, environment) as (process, log):
         for line in _lines(process):
             record = _record(line)
             if record is None:
                 continue
             if "ask" in record:
-                server.restart(crash=record["ask"] == "crash")
+                if answers and record["ask"] in answers:
+                    answers[record["ask"]]()
+                else:
+                    server.restart(crash=record["ask"] == "crash")
                 _answer(process, record["ask"])
             elif "failed" in record:
                 raise ScenarioFailed(f"at: {record['step']}\n{record['failed']}\n{_logs(server, log)}")

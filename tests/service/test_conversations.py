@@ -54,6 +54,16 @@ async def query(world: World, session: Session, where: object = None, **options:
     return msgspec.json.decode(found.results, type=list[dict[str, Any]])
 
 
+class CountingPace:
+    """Fulfils the ``Pace`` port and counts."""
+
+    def __init__(self) -> None:
+        self.breaths = 0
+
+    async def breathe(self) -> None:
+        self.breaths += 1
+
+
 async def names(world: World, session: Session, where: object = None, **options: Any) -> list[str]:
     return [found["name"] for found in await query(world, session, where, **options)]
 
@@ -239,7 +249,7 @@ class TestQuerying:
         assert await names(world, tom, limit=0) == []
         assert await names(world, tom, {"c": "tom"}, limit=5_000, sort="name") == everything
 
-    @pytest.mark.parametrize("options", [{"limit": -1}, {"skip": -1}, {"sort": ","}])
+    @pytest.mark.parametrize("options", [{"limit": -1}, {"skip": -1}, {"skip": 10_001}, {"sort": ","}])
     @on_trio
     async def test_a_page_that_cannot_be_is_refused(self, options: dict[str, Any]) -> None:
         world = await new_world()
@@ -289,7 +299,7 @@ class TestQuerying:
         assert await names(world, tom) == ["1", "2", "0"]
 
     @on_trio
-    async def test_a_query_looks_at_so_many_conversations_unless_ids_or_members_narrow_it(self) -> None:
+    async def test_a_query_looks_at_so_many_conversations(self) -> None:
         world = await new_world(Policy(query_scan=3))
         tom = await world.login("tom")
         for _ in range(3):
@@ -298,10 +308,57 @@ class TestQuerying:
         one = await world.start(tom)
         with pytest.raises(QueryFailed):
             await query(world, tom, {"c": "tom"})
+        for where in ({"m": "tom"}, {"m": "tom", "c": "tom"}, None):
+            with pytest.raises(QueryFailed):
+                await query(world, tom, where)
         assert await query(world, tom, {"c": "tom"}, limit=0) == []
-        assert len(await query(world, tom, {"m": "tom", "c": "tom"})) == 4
         assert len(await query(world, tom, {"objectId": one})) == 1
-        assert len(await query(world, tom)) == 4
+        await world.start(jerry := await world.login("jerry"))
+        assert len(await query(world, jerry)) == len(await query(world, tom, {"m": "jerry"})) == 1
+
+    @pytest.mark.parametrize("where", [{"c": "tom"}, {"m": "tom"}, {}, "ids"])
+    @on_trio
+    async def test_a_query_that_costs_too_much_is_refused_whichever_way_it_goes(self, where: Any) -> None:
+        world = await new_world()
+        tom = await world.login("tom")
+        attributes = msgspec.json.encode({"attr": {"a": [1] * 30_000}}).decode()
+        ids = [await world.start(tom, attributes=attributes) for _ in range(5)]
+        found = {"objectId": {"$in": ids}} if where == "ids" else where
+        assert len(await query(world, tom, {**found, "c": "tom"}, compact=True)) == 5
+        if not where:
+            return
+        clauses = [{"attr.a": {"$nin": [number]}} for number in range(2, 26)]
+        with pytest.raises(QueryFailed, match="too expensive"):
+            await query(world, tom, {**found, "$and": clauses})
+
+    @on_trio
+    async def test_an_answer_that_is_too_long_is_refused(self) -> None:
+        world = await new_world()
+        tom = await world.login("tom")
+        attributes = msgspec.json.encode({"attr": {"a": "x" * 65_000}}).decode()
+        for _ in range(66):
+            await world.start(tom, attributes=attributes)
+        assert len(await query(world, tom, limit=60)) == 60
+        with pytest.raises(QueryFailed, match="ask for fewer"):
+            await query(world, tom, limit=66)
+        assert len(await query(world, tom, limit=60, skip=6)) == 60
+
+    @on_trio
+    async def test_others_run_between_any_two_conversations(self) -> None:
+        """Whichever way the query goes, and again while the answer is written."""
+        world = await new_world()
+        tom = await world.login("tom")
+        ids = [await world.start(tom) for _ in range(20)]
+        pace = CountingPace()
+        io = msgspec.structs.replace(world.io, pace=pace)
+        for where in ({"objectId": {"$in": ids}}, {"m": "tom"}, {"c": "tom"}):
+            pace.breaths = 0
+            command = QueryConversations(msgspec.json.encode(where).decode(), limit=20)
+            await query_conversations(io, tom, command)
+            assert pace.breaths >= 40
+        pace.breaths = 0
+        await check_membership(io, tom, CheckMembership(tuple(ids)))
+        assert pace.breaths >= 20
 
 
 class TestUpdating:
