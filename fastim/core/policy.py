@@ -5,8 +5,8 @@ from msgspec import Struct
 QUERY_LIMIT_DEFAULT = 10
 QUERY_LIMIT_MAX = 1000
 QUERY_SKIP_MAX = 10_000
-QUERY_RESULTS_BYTES_MAX = 4 * 1024 * 1024
-"""JSON size of one answer to a query: a thousand conversations of 4 KiB."""
+QUERY_RESULTS_BYTES_MAX = 2 * 1024 * 1024
+"""JSON size of one answer to a query: a thousand conversations of 2 KiB. It becomes one frame, in some 10 ms."""
 
 HISTORY_LIMIT_DEFAULT = 20
 HISTORY_LIMIT_MAX = 1000

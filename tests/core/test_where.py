@@ -830,6 +830,7 @@ def oracle_order(records: list[dict[str, Any]], keys: list[str]) -> list[dict[st
     return ordered
 
 
+@pytest.mark.slow
 @given(
     records=st.lists(st.dictionaries(names, st.integers(-2, 2) | st.text("ab", max_size=2))),
     keys=st.lists(st.sampled_from(["a", "-a", "b", "-b", "c", "-c"]), min_size=1, max_size=SORT_KEYS_MAX),

@@ -336,12 +336,12 @@ class TestQuerying:
         world = await new_world()
         tom = await world.login("tom")
         attributes = msgspec.json.encode({"attr": {"a": "x" * 65_000}}).decode()
-        for _ in range(66):
+        for _ in range(34):
             await world.start(tom, attributes=attributes)
-        assert len(await query(world, tom, limit=60)) == 60
+        assert len(await query(world, tom, limit=30)) == 30
         with pytest.raises(QueryFailed, match="ask for fewer"):
-            await query(world, tom, limit=66)
-        assert len(await query(world, tom, limit=60, skip=6)) == 60
+            await query(world, tom, limit=34)
+        assert len(await query(world, tom, limit=30, skip=4)) == 30
 
     @on_trio
     async def test_others_run_between_any_two_conversations(self) -> None:
