@@ -36,7 +36,7 @@ check: lint types contracts stubs workflows fragments ## all of them; `make -k c
 lint: $(VENV)/.tools ## ruff and cython-lint
 	$(BIN)/ruff check --quiet
 	$(BIN)/ruff format --check --quiet
-	$(BIN)/cython-lint ext
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/cython-lint ext
 
 types: build $(VENV)/.tools ## mypy --strict
 	$(BIN)/mypy
