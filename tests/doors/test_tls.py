@@ -179,9 +179,8 @@ async def test_a_half_open_handshake_is_cut(authority: Authority, pair: Pair, sa
             await whole.write(encode_tcp(b"in"))
             await house.recorder.body()
             await half.write(said)
-            began = asyncio.get_running_loop().time()
-            assert await half.is_cut()
-            assert asyncio.get_running_loop().time() - began < 2
+            async with asyncio.timeout(20):
+                assert await half.is_cut()
             assert house.bites == {"handshake": 1}
             await whole.write(encode_tcp(b"still"))
             assert await house.recorder.body() == b"still"
