@@ -102,3 +102,8 @@ def _concerns_only(client_id: str, command: Command) -> bool:
         and bool(command.members)
         and all(member == client_id for member in command.members)
     )
+
+
+def sees_messages(conversation: Conversation, client_id: str) -> bool:
+    """Whether a query may show ``client_id`` the last message: only to who may read the history."""
+    return conversation.has_member(client_id)

@@ -48,6 +48,11 @@ def signature_wanted(command: Command, client_id: str) -> bool:
             return isinstance(command, StartConversation | AddMembers)
 
 
+def named(command: SignedCommand) -> tuple[str, ...]:
+    """The clients that ``command`` names besides the one that gives it."""
+    return () if isinstance(command, OpenSession | RefreshToken) else command.members
+
+
 def signed_texts(application_id: str, client_id: str, command: SignedCommand, signature: Signature) -> list[str]:
     """What may be signed for ``command``."""
     match command:

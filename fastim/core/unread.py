@@ -1,7 +1,10 @@
 """Unread counts, derived from positions: a message costs the same however many members have not read it."""
 
+from collections.abc import Iterable
+
 from msgspec import Struct
 
+from fastim.core.commands import ReadMark
 from fastim.core.message import Message, Position
 from fastim.core.units import Millis
 
@@ -99,3 +102,13 @@ def unread_since(told: Millis, now: Millis) -> Millis:
     A moment in the future means that the clock has stepped back since, so that nothing can be left out.
     """
     return Millis(0) if told > now else Millis(max(told - OVERLAP, 0))
+
+
+def furthest(marks: Iterable[ReadMark]) -> list[ReadMark]:
+    """``marks`` with one for each conversation: the one that reaches furthest."""
+    kept: dict[str, ReadMark] = {}
+    for mark in marks:
+        other = kept.get(mark.conversation_id)
+        if other is None or mark.upto is None or (other.upto is not None and mark.upto > other.upto):
+            kept[mark.conversation_id] = mark
+    return list(kept.values())

@@ -89,7 +89,8 @@ class WebSocketProtocol(asyncio.Protocol):
         elif opcode == TEXT:
             self._close(UNSUPPORTED_DATA, "commands are binary messages in this subprotocol")
         elif opcode == PING:
-            connection.heard()
+            if not self._frames.pending_bytes:  # a message that is never finished is kept alive by nothing else
+                connection.heard()
             self._transport.write(encode_websocket(PONG, payload))
         elif opcode == PONG:
             connection.heard()

@@ -14,14 +14,18 @@ from fastim.core.errors import (
     AppNotAvailable,
     CodedError,
     InternalError,
+    LoginTimeout,
     SessionConflict,
+    SessionRequired,
     WireError,
 )
+from fastim.core.permission import RULES, Who
 from fastim.core.quota import Quota, quota_of
 from fastim.core.replies import Echoed, LoggedIn, Reply
 from fastim.core.session import OfflineMode, Session
 from fastim.runtime.connection import Connection
 from fastim.runtime.delivery import Delivery
+from fastim.runtime.lanes import LocalLanes
 from fastim.runtime.presence import Presence
 from fastim.runtime.quotas import Quotas
 from fastim.service import conversations, members, messages, sessions, unread
@@ -53,6 +57,11 @@ USE_CASES: dict[type[Command], UseCase] = {
 """What a session can ask for. ``Acknowledge`` is not here: nobody waits for it until there are receipts."""
 
 
+LARGE_ANSWERS = (commands.ReadHistory, commands.QueryConversations)
+"""Commands whose answers may be megabytes: one at a time for each connection, so many for all of them."""
+LARGE_ANSWERS_MAX = 16
+
+
 class Tenant(Struct, frozen=True, eq=False):
     """One application as it runs on this node."""
 
@@ -80,6 +89,8 @@ class Dispatcher:
         self.commands: dict[str, int] = {}
         self.refusals: dict[int, int] = {}
         self._running: set[asyncio.Task[None]] = set()
+        self._reading = LocalLanes()
+        self._large_answers = asyncio.Semaphore(LARGE_ANSWERS_MAX)
 
     def start(self, connection: Connection, body: bytes) -> None:
         try:
@@ -90,6 +101,9 @@ class Dispatcher:
             return
         name = type(request.command).__name__
         self.commands[name] = self.commands.get(name, 0) + 1
+        if not connection.link.sessions and RULES[type(request.command)].who is not Who.ANYBODY:
+            self._refuse_stranger(connection, request)
+            return
         match request.command:
             case commands.Echo():
                 connection.send(codec.encode_reply(Echoed(), request.serial, None))
@@ -99,6 +113,12 @@ class Dispatcher:
                 connection.send(codec.encode_reply(LoggedIn(installation_id, service), request.serial, None))
             case _:
                 self._run(connection, self._answer(connection, request))
+
+    def _refuse_stranger(self, connection: Connection, request: Request) -> None:
+        """Whoever has no session is told so, and sent away when it goes on and on."""
+        self._refuse(connection, request, SessionRequired(), request.client_id)
+        if not self._spend(_stranger(connection), Quota.OPERATIONS):
+            connection.close(LoginTimeout())
 
     def drained(self, connection: Connection) -> None:
         """Tell the sessions that were behind what they have not read: the store is the queue.
@@ -153,14 +173,24 @@ class Dispatcher:
             use_case = USE_CASES.get(type(request.command))
             if use_case is None:
                 raise InternalError(_describe(request.command))
-            reply = await use_case(tenant.io, session, request.command)
-            if reply is not None:
-                connection.send(codec.encode_reply(reply, request.serial, client_id))
+            if not isinstance(request.command, LARGE_ANSWERS):
+                await self._reply(connection, request, client_id, use_case(tenant.io, session, request.command))
+                return
+            async with self._reading.hold(connection), self._large_answers:
+                if not connection.lost:
+                    await self._reply(connection, request, client_id, use_case(tenant.io, session, request.command))
         except CodedError as error:
             self._refuse(connection, request, error, client_id)
         except Exception:
             _log.exception("a command failed", command=type(request.command).__name__)
             self._refuse(connection, request, InternalError(), client_id)
+
+    async def _reply(
+        self, connection: Connection, request: Request, client_id: str, work: Awaitable[Reply | None]
+    ) -> None:
+        reply = await work
+        if reply is not None:
+            connection.send(codec.encode_reply(reply, request.serial, client_id))
 
     async def _open(self, connection: Connection, request: Request, command: commands.OpenSession) -> None:
         tenant = self.tenants.get(request.application_id or "")
@@ -177,7 +207,8 @@ class Dispatcher:
             raise
         finally:
             tenant.presence.release(number)
-        self._spend((tenant.application.number, session.client_id), Quota.OPERATIONS)
+        for one in ((tenant.application.number, session.client_id), _stranger(connection)):
+            self._spend(one, Quota.OPERATIONS)
         connection.send(codec.encode_reply(opened, request.serial, session.client_id))
         await unread.tell_unread(tenant.io, session, command.unread_since)
 

@@ -19,7 +19,7 @@ from fastim.core.errors import QueryFailed
 from fastim.core.events import ConversationStarted, ConversationUpdated
 from fastim.core.ids import CONVERSATION_ENTROPY_BYTES, conversation_id
 from fastim.core.members import mute, start
-from fastim.core.permission import permitted
+from fastim.core.permission import permitted, sees_messages
 from fastim.core.policy import (
     IDS_PER_COMMAND_MAX,
     QUERY_LIMIT_DEFAULT,
@@ -171,7 +171,7 @@ async def _encoded(io: Io, session: Session, command: QueryConversations, conver
     assert conversation is not None  # they are not deleted
     head = await io.store.find_head(conversation_id)
     columns = record(conversation, head, session.client_id)
-    if command.with_last_message and head.sequence:
+    if command.with_last_message and head.sequence and sees_messages(conversation, session.client_id):
         message = await io.store.find_message(conversation_id, head.position)
         if message is not None:
             columns = with_last_message(columns, message)

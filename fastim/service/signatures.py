@@ -2,7 +2,7 @@
 
 from fastim.core.commands import OpenSession, RefreshToken, Signature
 from fastim.core.errors import ConversationSignatureFailed, Refusal, SignatureFailed
-from fastim.core.signature import SignedCommand, signature_wanted, signed_texts, used_until, vouches
+from fastim.core.signature import SignedCommand, named, signature_wanted, signed_texts, used_until, vouches
 from fastim.service.io import Io
 
 
@@ -18,6 +18,8 @@ async def required_signature(io: Io, client_id: str, command: SignedCommand) -> 
     given = command.signature
     if given is None:
         raise _refusal(command)("a signature is required")
+    if ":" in client_id or any(":" in member for member in named(command)):
+        raise _refusal(command)("a colon in an id would make what is signed ambiguous")
     texts = signed_texts(io.application.id, client_id, command, given)
     kicked_at = await io.store.find_kick(client_id)
     if not vouches(given, texts, io.application.master_key, io.clock.now(), void_before=kicked_at):

@@ -9,7 +9,7 @@ from fastim.core.events import UnreadChanged, UnreadNotice
 from fastim.core.policy import IDS_PER_COMMAND_MAX
 from fastim.core.session import OfflineMode, Session
 from fastim.core.units import Millis
-from fastim.core.unread import changed_since, unread, unread_since
+from fastim.core.unread import changed_since, furthest, unread, unread_since
 from fastim.ports.store import Joined
 from fastim.service.io import Io
 
@@ -19,15 +19,14 @@ async def mark_read(io: Io, session: Session, command: MarkRead) -> None:
     if len(command.marks) > IDS_PER_COMMAND_MAX:
         raise QueryFailed(f"at most {IDS_PER_COMMAND_MAX} conversations at a time")
     now = io.clock.now()
-    moves = [
-        (mark.conversation_id, io.store.mark_read(mark.conversation_id, session.client_id, mark.upto, now))
-        for mark in command.marks
-    ]
     read = []
-    for conversation_id, moved in moves:
-        membership = await moved
+    for mark in furthest(command.marks):
+        await io.pace.breathe()
+        if await io.store.find_membership(mark.conversation_id, session.client_id) is None:
+            continue
+        membership = await io.store.mark_read(mark.conversation_id, session.client_id, mark.upto, now)
         if membership is not None:
-            read.append(Joined(conversation_id, membership, await io.store.find_head(conversation_id)))
+            read.append(Joined(mark.conversation_id, membership, await io.store.find_head(mark.conversation_id)))
     if read:
         notices = await _notices(io, session.client_id, read)
         await io.bus.publish(UnreadChanged(session.client_id, notices, at=now))

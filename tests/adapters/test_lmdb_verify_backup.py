@@ -199,6 +199,7 @@ class TestAnOlderFormat:
         asyncio.run(self.contents(older))
         copy = older.parent / "copy"
         copy.mkdir()
+        assert (older / "format-1.mdb").stat().st_mode & 0o077 == 0
         (older / "format-1.mdb").rename(copy / "data.mdb")
         assert sorted(one.name for one in older.iterdir()) == ["data.mdb", "fastim.lock", "lock.mdb"]
         with lmdb.open(str(copy), max_dbs=20, readonly=True) as environment:

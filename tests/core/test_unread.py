@@ -2,9 +2,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from fastim.core.message import Message
+from fastim.core.commands import ReadMark
+from fastim.core.message import Message, Position
 from fastim.core.units import Millis
-from fastim.core.unread import OVERLAP, Head, Membership, advance, changed_since, unread, unread_since
+from fastim.core.unread import OVERLAP, Head, Membership, advance, changed_since, furthest, unread, unread_since
 
 
 def message(sequence: int, sender: str, mention_all: bool = False) -> Message:
@@ -47,6 +48,12 @@ def test_two_entries_are_enough_to_know_who_is_mentioned_by_a_message_to_all(
     told = unread(head, member, client)
     assert told.count == len(rest)
     assert told.mentioned == any(all_ for _, all_ in rest)
+
+
+def test_of_several_marks_in_a_conversation_the_furthest_counts() -> None:
+    near, far = Position(Millis(1), "a"), Position(Millis(1), "b")
+    marks = [ReadMark("c", near), ReadMark("d", far), ReadMark("c", far), ReadMark("d"), ReadMark("d", near)]
+    assert furthest(marks) == [ReadMark("c", far), ReadMark("d")]
 
 
 def test_a_change_is_a_new_message_or_a_read() -> None:

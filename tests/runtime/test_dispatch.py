@@ -502,6 +502,37 @@ class TestTooMuch:
             assert (await line.call(Generic(cmd=pb.session, op=pb.close, i=4))).op == pb.closed
 
     @on_asyncio
+    async def test_who_asks_on_and_on_without_a_session_is_sent_away(self) -> None:
+        async with running_node(Limits(operations_per_minute=5)) as node:
+            line = await node.line()
+            await line.send(*(message("c", serial=number) for number in range(50)))
+            answers = await line.receive_all()
+            assert [ack.ackMessage.code for ack in answers[:-1]] == [4105] * 6
+            assert answers[-1].errorMessage.code == 4108
+
+    @on_asyncio
+    async def test_opening_under_ever_new_names_uses_up_the_connection_s_quota(self) -> None:
+        async with running_node(Limits(operations_per_minute=3)) as node:
+            line = await node.line()
+            for number in range(3):
+                await line.open(f"client{number}")
+            assert error_of(await line.call(opening("client3")))[0] == 4318
+
+    @on_asyncio
+    async def test_large_answers_are_made_one_at_a_time_and_not_for_who_has_gone(self) -> None:
+        async with running_node() as node:
+            line = await node.line()
+            await line.open()
+            tea = await started(line)
+            history = Generic(cmd=pb.logs, i=4, logsMessage=pb.LogsCommand(cid=tea))
+            asked = [with_serial(history, number) for number in range(10)]
+            await line.send(*asked)
+            assert [reply.i for reply in await receive(line, 10)] == list(range(10))
+            await line.send(*asked)
+            line.hang_up()
+            await node.dispatcher.finish()
+
+    @on_asyncio
     async def test_a_client_has_one_quota_on_all_its_devices_and_another_client_another(self) -> None:
         async with running_node(Limits(sends_per_minute=2)) as node:
             phone, pc, jerry = await node.line(), await node.line(), await node.line()

@@ -289,6 +289,17 @@ class TestQuerying:
         assert full[silent] == plain[silent]
 
     @on_trio
+    async def test_the_last_message_is_for_members_alone(self) -> None:
+        world = await new_world()
+        tom, jerry, spike = [await world.login(client_id) for client_id in ("tom", "jerry", "spike")]
+        tea = await world.start(tom, "jerry")
+        await world.send(tom, tea, "secret")
+        await remove_members(world.io, tom, RemoveMembers(tea, ("jerry",)))
+        for outsider in (jerry, spike):
+            (found,) = await query(world, outsider, {"objectId": tea}, with_last_message=True)
+            assert not {"msg", "msg_mid", "msg_from", "msg_timestamp"} & found.keys()
+
+    @on_trio
     async def test_where_something_was_said_last_comes_first(self) -> None:
         world = await new_world()
         tom = await world.login("tom")

@@ -102,6 +102,14 @@ class TestOpening:
         assert again.tag == "phone"
 
     @on_trio
+    async def test_an_id_with_a_colon_cannot_be_vouched_for(self) -> None:
+        """What ``team`` signs to start a conversation with ``alice:`` would be what ``team:alice`` signs to log in."""
+        world, signer = await strict_world()
+        with pytest.raises(SignatureFailed):
+            await world.open("team:alice", OpenSession(signature=signer.login("team:alice")))
+        assert world.directory.online(["team:alice"]) == []
+
+    @on_trio
     async def test_a_token_that_does_not_hold_is_not_made_good_by_a_signature(self) -> None:
         """SDKs come back without it on hearing 4112."""
         world, signer = await strict_world()

@@ -14,7 +14,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import mkdtemp
 from types import TracebackType
 from typing import Final, NamedTuple
 
@@ -306,9 +305,12 @@ def _bring_up(environment: lmdb.Environment, path: Path, version: int) -> None:
     Format 2 has three tables more than format 1, and nothing else is different.
     """
     copy = path / f"format-{version}.mdb"
-    unfinished = Path(mkdtemp(prefix=".", dir=path))
+    unfinished = path / f".{copy.name}.unfinished"
+    shutil.rmtree(unfinished, ignore_errors=True)  # of an earlier start that was killed
+    unfinished.mkdir(mode=0o700)
     try:
         environment.copy(str(unfinished), compact=True)
+        (unfinished / DATA_FILE).chmod(0o600)
         sync_file(unfinished / DATA_FILE)
         os.replace(unfinished / DATA_FILE, copy)
         sync_file(path)

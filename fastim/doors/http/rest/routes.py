@@ -43,6 +43,8 @@ def add_rest(application: web.Application, office: BackOffice) -> None:
 
     async def kick(request: web.Request, calling: Caller) -> object:
         body = await _body(request, Kick)
+        if body.reason and not body.reason.isprintable():
+            raise _BadRequest("reason has characters that cannot be printed")
         await office.kick_client(calling.application, request.match_info["client_id"], body.reason)
         return {}
 
