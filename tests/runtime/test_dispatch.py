@@ -9,7 +9,7 @@ from fastim.adapters.memory.store import MemoryApplicationStore
 from fastim.core.application import Application
 from fastim.core.conversation import Conversation
 from fastim.core.ids import AppNumber
-from fastim.core.message import Position
+from fastim.core.message import Message, Position
 from fastim.runtime.dispatch import Tenant
 from fastim.settings import Limits
 from fastim.wire import messages2_pb2 as pb
@@ -426,6 +426,27 @@ class TestBugs:
             assert [one["event"] for one in logs] == ["a command failed"]
 
 
+class Slow(MemoryApplicationStore):
+    """Takes a second over each stretch of history, and counts.
+
+    Attributes:
+        begun: Stretches asked for.
+        at_once: Most of them under way at one time.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(MemoryStore())
+        self.begun = self.at_once = self._under_way = 0
+
+    async def history(self, *arguments: Any) -> list[Message]:
+        self.begun += 1
+        self._under_way += 1
+        self.at_once = max(self.at_once, self._under_way)
+        await asyncio.sleep(1)  # on a loop whose clock jumps
+        self._under_way -= 1
+        return await super().history(*arguments)
+
+
 class Broken(MemoryApplicationStore):
     """A store with a bug."""
 
@@ -520,17 +541,21 @@ class TestTooMuch:
 
     @on_asyncio
     async def test_large_answers_are_made_one_at_a_time_and_not_for_who_has_gone(self) -> None:
-        async with running_node() as node:
+        store = Slow()
+        async with running_node(store=store) as node:
             line = await node.line()
             await line.open()
             tea = await started(line)
             history = Generic(cmd=pb.logs, i=4, logsMessage=pb.LogsCommand(cid=tea))
-            asked = [with_serial(history, number) for number in range(10)]
+            asked = [with_serial(history, number) for number in range(5)]
             await line.send(*asked)
-            assert [reply.i for reply in await receive(line, 10)] == list(range(10))
+            assert [reply.i for reply in await receive(line, 5)] == list(range(5))
+            assert (store.begun, store.at_once) == (5, 1)
             await line.send(*asked)
+            await idle()
             line.hang_up()
             await node.dispatcher.finish()
+            assert store.begun == 6
 
     @on_asyncio
     async def test_a_client_has_one_quota_on_all_its_devices_and_another_client_another(self) -> None:
