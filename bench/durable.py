@@ -89,10 +89,10 @@ def stored_batches(path: Path) -> list[list[Put]]:
             touched: dict[tuple[int, bytes], Put] = {}
             for start in range(0, len(tokens), TOKEN_KEY_BYTES):
                 token = tokens[start : start + TOKEN_KEY_BYTES]
-                scope, sequence = token[:17], transaction.get(token, b"", db=tables.tokens)
-                message = transaction.get(scope + sequence, b"", db=tables.messages)
+                scope, value = token[:17], transaction.get(token, b"", db=tables.tokens)
+                message = transaction.get(scope + value[:8], b"", db=tables.messages)
                 member = scope[:4] + (client_key(msgspec.msgpack.decode(message)[3]) or b"") + scope[4:]
-                puts += [(table["tokens"], token, sequence), (table["messages"], scope + sequence, message)]
+                puts += [(table["tokens"], token, value), (table["messages"], scope + value[:8], message)]
                 for name, key in (("heads", scope), ("memberships", member)):
                     value = transaction.get(key, b"", db=getattr(tables, name))
                     touched[table[name], key] = (table[name], key, value)

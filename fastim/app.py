@@ -7,6 +7,8 @@ import secrets
 import signal
 import string
 import sys
+import time
+from collections.abc import Sequence
 
 import structlog
 import uvloop
@@ -15,19 +17,21 @@ from msgspec.structs import replace
 from fastim.adapters.inprocess import InProcessBus
 from fastim.adapters.lmdb import LmdbStore
 from fastim.adapters.lmdb.metrics import StoreCollector
+from fastim.adapters.users_http import HttpUsers
 from fastim.core.application import Application
 from fastim.core.errors import ServerStopping, SettingsError, Unavailable
 from fastim.core.policy import Policy
+from fastim.core.retention import Retention
 from fastim.core.units import Millis
 from fastim.descriptors import connections_for, raise_limit
-from fastim.doors.http.rest import add_rest
+from fastim.doors.http.rest import CALLS, add_rest
 from fastim.doors.http.routes import web_application
 from fastim.doors.listen import Listener, listen_http, listen_tcp
 from fastim.doors.tls import Certificate
 from fastim.logs import set_up_logs
 from fastim.machine import machine_bytes
 from fastim.ports.pace import Pace
-from fastim.ports.store import Store
+from fastim.ports.store import ApplicationStore, Store
 from fastim.runtime.back_office import BackOffice
 from fastim.runtime.clock import SystemClock
 from fastim.runtime.deadlines import Deadlines
@@ -42,13 +46,18 @@ from fastim.runtime.metrics import MemoryCollector, Metrics, ServerCollector
 from fastim.runtime.pace import SharedPace
 from fastim.runtime.presence import Presence
 from fastim.runtime.quotas import Quotas
+from fastim.runtime.rooms import LocalRooms
+from fastim.service import rooms
 from fastim.service.io import Io
 from fastim.settings import Address, GivenApplication, Loaded
 
 _log = structlog.get_logger(__name__)
 
+DAY_MILLIS = 24 * 3_600_000
 SWEEP_SECONDS = 60.0
 """Between two looks for records past their time."""
+SWEEP_PAUSE_SECONDS = 0.02
+"""Between two steps: a long sweep must not take more than a small part of the store's time."""
 SDK_APP_ID_CHARACTERS = 9
 """Java and Swift take an application id's first 8 characters and break when there are no more."""
 DRAIN_SECONDS = 10.0
@@ -86,6 +95,7 @@ async def _serve(loaded: Loaded, given: GivenApplication | None, *, show_keys: b
         applications, generated = await _applications(store, given)
         node = Node(loaded, store, applications)
         try:
+            await node.prepare()
             await node.listen()
             _collect_rarely()
             # Until now there was nothing to reload, and the signal was only kept from ending the process.
@@ -144,7 +154,8 @@ class Node:
         self._deadlines = Deadlines(asyncio.get_running_loop())
         self._lag = LoopLag()
         self._listeners: list[Listener] = []
-        self._sweeping = asyncio.create_task(_sweep(store))
+        rules = [(application, retention(application, loaded)) for application in applications]
+        self._sweeping = asyncio.create_task(_sweep(store, rules))
         self.gateway = Gateway(self._dispatcher, self._deadlines, settings.limits, settings.delivery, counters)
         self.addresses: dict[str, str] = {}
         self._memory = MemoryBudget(self.gateway, settings.limits.memory_bytes or machine_bytes() // 2)
@@ -153,9 +164,19 @@ class Node:
             MemoryCollector(self._memory),
             StoreCollector(lambda: store.statistics),
         )
+        self._office = BackOffice(
+            self._dispatcher, lambda application: loaded.for_application(application.settings).rest, time.time
+        )
         pace = SharedPace()
         for application in applications:
-            self._dispatcher.tenants[application.id] = tenant(application, loaded, store, pace)
+            self._dispatcher.add(tenant(application, loaded, store, pace))
+
+    async def prepare(self) -> None:
+        """Deal with what an earlier run left behind: its sessions are over, and their devices may come back."""
+        for one in self._dispatcher.tenants.values():
+            await rooms.mark_stays(one.io)
+        grace_seconds = self._settings.sessions.will_grace_seconds
+        asyncio.get_running_loop().call_later(grace_seconds, self._dispatcher.fire_orphans)
 
     async def listen(self) -> None:
         """Open the doors that the settings name.
@@ -183,7 +204,7 @@ class Node:
             metrics=lambda: (self._metrics.exposition(), self._metrics.content_type),
             settings=self._settings.http,
         )
-        add_rest(routes, BackOffice(self._dispatcher))
+        add_rest(routes, self._office, CALLS)
         settings = self._settings.http
         self._opened(door, await listen_http(Address.parse(address), self.gateway, routes, settings, certificate))
 
@@ -218,6 +239,7 @@ class Node:
                 await self._dispatcher.finish()
         except TimeoutError:
             _log.warning("commands were still under way")
+        self._dispatcher.stopping = True
         for connection in list(self.gateway.connections):
             connection.close(ServerStopping())
         try:
@@ -233,7 +255,8 @@ class Node:
 def tenant(application: Application, loaded: Loaded, store: Store, pace: Pace) -> Tenant:
     """The parts that ``application`` has to itself, and the pace of all that runs in this loop."""
     presence = Presence()
-    delivery = Delivery(presence)
+    occupancy = LocalRooms()
+    delivery = Delivery(presence, occupancy)
     io = Io(
         application=application,
         policy=policy(application, loaded),
@@ -241,11 +264,13 @@ def tenant(application: Application, loaded: Loaded, store: Store, pace: Pace) -
         lanes=LocalLanes(),
         bus=InProcessBus(delivery.deliver),
         directory=presence,
+        rooms=occupancy,
         clock=SystemClock(),
         pace=pace,
         entropy=os.urandom,
     )
-    return Tenant(application, io, presence, delivery)
+    verify_url = loaded.for_application(application.settings).users.verify_url
+    return Tenant(application, io, presence, delivery, HttpUsers(verify_url, application) if verify_url else None)
 
 
 def policy(application: Application, loaded: Loaded) -> Policy:
@@ -258,6 +283,20 @@ def policy(application: Application, loaded: Loaded) -> Policy:
         unread_conversations=settings.messages.unread_conversations,
         token_ttl_seconds=loaded.settings.sessions.token_ttl_seconds,
         signature_required=settings.security.require_signature,
+        modify_enabled=settings.messages.modify_enabled,
+        recall_enabled=settings.messages.recall_enabled,
+        roles_enabled=settings.conversations.roles_enabled,
+        blacklist_enabled=settings.conversations.blacklist_enabled,
+    )
+
+
+def retention(application: Application, loaded: Loaded) -> Retention:
+    """How long what is kept of the application."""
+    settings = loaded.for_application(application.settings)
+    return Retention(
+        history=Millis(settings.messages.history_days * DAY_MILLIS),
+        idle=Millis(settings.conversations.idle_days * DAY_MILLIS),
+        notices=Millis(settings.messages.notices_days * DAY_MILLIS),
     )
 
 
@@ -292,15 +331,25 @@ def _show_keys(application: Application, node: Node) -> None:
     sys.stderr.flush()
 
 
-async def _sweep(store: Store) -> None:
+async def _sweep(store: Store, rules: Sequence[tuple[Application, Retention]]) -> None:
     clock = SystemClock()
     while True:
         try:
             while await store.sweep(clock.now()):
                 pass
+            for application, retained in rules:
+                await _retire(store.of(application), retained, clock)
         except Unavailable as error:
             _log.warning("sweeping has to wait", reason=str(error))
         await asyncio.sleep(SWEEP_SECONDS)
+
+
+async def _retire(part: ApplicationStore, rules: Retention, clock: SystemClock) -> None:
+    """Take away what is past its time, in steps with room between them for everybody else."""
+    more = True
+    while more:
+        more = await part.retire(rules, clock.now()) > 0
+        await asyncio.sleep(SWEEP_PAUSE_SECONDS)
 
 
 def _stop_signal() -> asyncio.Event:

@@ -133,6 +133,7 @@ HeaderValue = Annotated[
     str, Form("printable ASCII characters, or empty", lambda text: text.isascii() and text.isprintable())
 ]
 PerMinute = Annotated[int, Meta(ge=0, le=1_000_000_000)]
+PerDay = Annotated[int, Meta(ge=0, le=1_000_000_000)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 
 
@@ -219,6 +220,11 @@ class Sessions(Struct, frozen=True, forbid_unknown_fields=True):
     token_ttl_seconds: Annotated[
         int, Meta(ge=1, le=31_536_000), "How long a session token opens its session again; SDKs refresh it in time"
     ] = 172_800
+    will_grace_seconds: Annotated[
+        int,
+        Meta(ge=1, le=3_600),
+        "After a start of the server, how long devices may come back before the wills are sent that they had left",
+    ] = 20
 
 
 class Delivery(Struct, frozen=True, forbid_unknown_fields=True):
@@ -281,6 +287,12 @@ class Messages(Struct, frozen=True, forbid_unknown_fields=True):
     unread_conversations: Annotated[int, Meta(ge=1, le=10_000), "Conversations in the unread notification at login"] = (
         50
     )
+    history_days: Annotated[
+        int, Meta(ge=0, le=36_500), "How long messages are kept; older ones are swept away; 0: for ever"
+    ] = 0
+    notices_days: Annotated[
+        int, Meta(ge=1, le=365), "How long what happened is kept for those who were away, who ask for it when back"
+    ] = 30
 
 
 class Conversations(Struct, frozen=True, forbid_unknown_fields=True):
@@ -291,6 +303,12 @@ class Conversations(Struct, frozen=True, forbid_unknown_fields=True):
     ] = 500
     roles_enabled: Annotated[bool, "Whether owners and managers have rights that members lack"] = True
     blacklist_enabled: Annotated[bool, "Whether conversations can block clients"] = True
+    idle_days: Annotated[
+        int,
+        Meta(ge=0, le=36_500),
+        "Conversations without a message or a change for so long go with their history; 0: never; service"
+        " conversations stay",
+    ] = 0
 
 
 class Security(Struct, frozen=True, forbid_unknown_fields=True):
@@ -299,6 +317,22 @@ class Security(Struct, frozen=True, forbid_unknown_fields=True):
     require_signature: Annotated[
         bool, "Whether login and changes of members need a signature made with the master key"
     ] = False
+
+
+class Users(Struct, frozen=True, forbid_unknown_fields=True):
+    """Logged-in users of the application's own."""
+
+    verify_url: Annotated[Url, "Where a user's session token is checked before a login is signed; empty: nowhere"] = ""
+
+
+class Rest(Struct, frozen=True, forbid_unknown_fields=True):
+    """What the application's servers may ask of REST; above it they get 429."""
+
+    sends_per_minute: Annotated[PerMinute, "Messages sent, modified and recalled; 0: no limit"] = 1_800
+    subscriber_broadcasts_per_minute: Annotated[PerMinute, "Messages to all subscribers; 0: no limit"] = 30
+    subscriber_broadcasts_per_day: Annotated[PerDay, "The same in a day, which begins at 0:00 UTC; 0: no limit"] = 1_000
+    broadcasts_per_minute: Annotated[PerMinute, "Messages to everybody; 0: no limit"] = 10
+    broadcasts_per_day: Annotated[PerDay, "The same in a day, which begins at 0:00 UTC; 0: no limit"] = 30
 
 
 class Words(Struct, frozen=True, forbid_unknown_fields=True):
@@ -329,6 +363,8 @@ class ApplicationSettings(Struct, frozen=True, forbid_unknown_fields=True):
     messages: Messages = Messages()
     conversations: Conversations = Conversations()
     security: Security = Security()
+    users: Users = Users()
+    rest: Rest = Rest()
     words: Words = Words()
     push: Push = Push()
     hooks: Hooks = Hooks()
@@ -560,7 +596,7 @@ class Field(Struct, frozen=True):
         # NaN passes every bound.
         if converted is None or converted != converted or (self.form is not None and not self.form.holds(converted)):
             # Keys and addresses with passwords in them stay out of terminals and logs.
-            shown = "the value" if self.table in ("hooks", "push") else _shorten(repr(given))
+            shown = "the value" if self.table in ("hooks", "push", "users") else _shorten(repr(given))
             raise _error(source, f"{shown} does not fit; give {self.kind}")
         return converted
 
@@ -659,7 +695,7 @@ def _kind(name: str, base: Any, metas: Sequence[Meta]) -> str:
     if typing.get_origin(base) is Literal:
         return "one of " + ", ".join(typing.get_args(base))
     units = {"_bytes": " of bytes", "_seconds": " of seconds", "_days": " of days"}
-    units |= {"_per_minute": " per minute", "_per_second": " per second"}
+    units |= {"_per_minute": " per minute", "_per_second": " per second", "_per_day": " per day"}
     unit = next((words for end, words in units.items() if name.endswith(end)), "")
     above = [f"above {meta.gt:g}" for meta in metas if meta.gt is not None]
     least = [f"from {meta.ge}" for meta in metas if meta.ge is not None]

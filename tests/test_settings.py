@@ -44,6 +44,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "push.static": st.dictionaries(TEXTS, TEXTS, max_size=3).map(json.dumps) | st.just(""),
     "push.webhook": st.sampled_from(["https://push.example/im?a=b", "http://127.0.0.1:8080", ""]),
     "hooks.url": st.sampled_from(["https://hooks.example", "http://[::1]:3000/base", ""]),
+    "users.verify_url": st.sampled_from(["https://users.example/1.1/users/me", ""]),
     "hooks.key": st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=40),
 }
 
@@ -172,6 +173,15 @@ def test_the_names_that_the_contract_fixes_have_its_defaults() -> None:
         "delivery.room_window_bytes": 262_144,
     }
     assert {name: FIELDS[name].default for name in fixed} == fixed
+
+
+@pytest.mark.rule("2.18")
+@pytest.mark.parametrize("name", [field.name for field in describe() if field.name.startswith(("limits.", "rest."))])
+def test_every_limit_can_be_set(name: str) -> None:
+    table, _, key = name.partition(".")
+    loaded = load(None, {}, [f"{name}=8192"])
+    values = loaded.settings if table == "limits" else loaded.for_application({})
+    assert getattr(getattr(values, table), key) == 8192
 
 
 def test_settings_made_without_a_source_are_the_defaults() -> None:
@@ -343,7 +353,7 @@ def test_a_value_that_does_not_fit_is_refused_with_what_does(override: str, says
     assert says in refusal(lambda: load(None, {}, [override]))
 
 
-@pytest.mark.parametrize("name", ["hooks.url", "push.webhook"])
+@pytest.mark.parametrize("name", ["hooks.url", "push.webhook", "users.verify_url"])
 @pytest.mark.parametrize("url", ["ftp://a", "https://", "hooks.example", "http://a:99999", "http://[::1", "http://a b"])
 def test_an_address_that_cannot_be_called_is_refused_without_showing_it(name: str, url: str) -> None:
     text = refusal(lambda: load(None, {}, [f"{name}={url}"]))

@@ -3,29 +3,75 @@
 ``connect`` is the way in; see ``docs/client.md``.
 """
 
+from fastim.client.bodies import (
+    Audio,
+    Body,
+    Coordinates,
+    File,
+    FileInfo,
+    Image,
+    Location,
+    Recalled,
+    Text,
+    TypedMessage,
+    Video,
+)
 from fastim.client.client import Client, connect
 from fastim.client.conversation import Conversation
-from fastim.client.errors import ClientClosed, ClientError, ConnectionLost, Refused, SessionEnded, UnexpectedReply
+from fastim.client.errors import (
+    ClientClosed,
+    ClientError,
+    ConnectionLost,
+    FailedMessagesDamaged,
+    Refused,
+    SessionEnded,
+    SigningFailed,
+    UnexpectedReply,
+)
 from fastim.client.events import (
+    Blocked,
     ConversationUpdated,
     Disconnected,
     Ended,
     Event,
     Joined,
     Left,
+    MembersBlocked,
     MembersJoined,
     MembersLeft,
+    MembersSilenced,
+    MembersUnblocked,
+    MembersUnsilenced,
+    MessageModified,
+    MessageRecalled,
     MessageReceived,
+    PresenceChanged,
     Receipt,
     Reconnected,
+    RoleChanged,
+    RoomLost,
+    Silenced,
+    Unblocked,
     UnreadChanged,
+    Unsilenced,
 )
-from fastim.client.values import Body, ConversationInfo, MemberChanges, Message, Place, Priority, Timing
+from fastim.client.failed import FailedMessages, Resent
+from fastim.client.kept import FailedMessage
+from fastim.client.kinds import ChatRoom, ServiceConversation, TemporaryConversation
+from fastim.client.message_types import MessageTypes
+from fastim.client.signing import Action, Signature, SignatureRequest, Signer, signed
+from fastim.client.values import ConversationInfo, MemberChanges, Message, Place, Priority, ReceiptTimes, Timing
+from fastim.core.conversation import Kind
 from fastim.core.message import Position
+from fastim.core.standing import Role
 from fastim.core.units import Millis
 
 __all__ = [
+    "Action",
+    "Audio",
+    "Blocked",
     "Body",
+    "ChatRoom",
     "Client",
     "ClientClosed",
     "ClientError",
@@ -33,26 +79,62 @@ __all__ = [
     "Conversation",
     "ConversationInfo",
     "ConversationUpdated",
+    "Coordinates",
     "Disconnected",
     "Ended",
     "Event",
+    "FailedMessage",
+    "FailedMessages",
+    "FailedMessagesDamaged",
+    "File",
+    "FileInfo",
+    "Image",
     "Joined",
+    "Kind",
     "Left",
+    "Location",
     "MemberChanges",
+    "MembersBlocked",
     "MembersJoined",
     "MembersLeft",
+    "MembersSilenced",
+    "MembersUnblocked",
+    "MembersUnsilenced",
     "Message",
+    "MessageModified",
+    "MessageRecalled",
     "MessageReceived",
+    "MessageTypes",
     "Millis",
     "Place",
     "Position",
+    "PresenceChanged",
     "Priority",
+    "Recalled",
     "Receipt",
+    "ReceiptTimes",
     "Reconnected",
     "Refused",
+    "Resent",
+    "Role",
+    "RoleChanged",
+    "RoomLost",
+    "ServiceConversation",
     "SessionEnded",
+    "Signature",
+    "SignatureRequest",
+    "Signer",
+    "SigningFailed",
+    "Silenced",
+    "TemporaryConversation",
+    "Text",
     "Timing",
+    "TypedMessage",
+    "Unblocked",
     "UnexpectedReply",
     "UnreadChanged",
+    "Unsilenced",
+    "Video",
     "connect",
+    "signed",
 ]

@@ -43,6 +43,14 @@ class ConnectionLost(ClientError):
     """
 
 
+class SigningFailed(ClientError):
+    """The application's signer raised, so what it was asked for was not done; the cause is what it raised."""
+
+
+class FailedMessagesDamaged(ClientError):
+    """The file in which failed messages are kept cannot be read as such; the text says which, and what is wrong."""
+
+
 class UnexpectedReply(ClientError):
     """The server's answer is none to this request: it speaks another protocol, or there is a bug."""
 

@@ -9,6 +9,7 @@ from typing import Any
 from msgspec import Struct
 
 from fastim.client.values import Message
+from fastim.core.standing import Role
 from fastim.core.units import Millis
 
 
@@ -20,6 +21,31 @@ class MessageReceived(Event, frozen=True):
     """A message by somebody else, or by another device of this client."""
 
     message: Message
+
+
+class MessageModified(Event, frozen=True):
+    """A message has another body now, be it this client's own, modified on another device or by the server.
+
+    Comes live, and after a reconnection for what was modified meanwhile.
+
+    Attributes:
+        message: As it is now.
+        code: Why, when it was not its sender's own doing: -4408 for the word filter, a positive code for a hook of the
+            application; ``None`` otherwise.
+        reason: Goes with ``code``.
+    """
+
+    message: Message
+    code: int | None
+    reason: str
+
+
+class MessageRecalled(Event, frozen=True):
+    """A message was taken back; like ``MessageModified`` otherwise."""
+
+    message: Message
+    code: int | None
+    reason: str
 
 
 class Joined(Event, frozen=True):
@@ -49,6 +75,84 @@ class MembersJoined(Event, frozen=True):
 
 class MembersLeft(Event, frozen=True):
     """To those who remain: ``members`` have gone."""
+
+    conversation_id: str
+    members: tuple[str, ...]
+    by: str
+    at: Millis
+
+
+class RoleChanged(Event, frozen=True):
+    """``member`` has another role."""
+
+    conversation_id: str
+    member: str
+    role: Role
+    by: str
+    at: Millis
+
+
+class Silenced(Event, frozen=True):
+    """This client may not send there any more."""
+
+    conversation_id: str
+    by: str
+    at: Millis
+
+
+class Unsilenced(Event, frozen=True):
+    """This client may send there again."""
+
+    conversation_id: str
+    by: str
+    at: Millis
+
+
+class MembersSilenced(Event, frozen=True):
+    """To all members: ``members`` may not send any more."""
+
+    conversation_id: str
+    members: tuple[str, ...]
+    by: str
+    at: Millis
+
+
+class MembersUnsilenced(Event, frozen=True):
+    """To all members: ``members`` may send again."""
+
+    conversation_id: str
+    members: tuple[str, ...]
+    by: str
+    at: Millis
+
+
+class Blocked(Event, frozen=True):
+    """This client may not be a member there; if it was one, ``Left`` comes, too."""
+
+    conversation_id: str
+    by: str
+    at: Millis
+
+
+class Unblocked(Event, frozen=True):
+    """This client may be a member there again; it is none yet."""
+
+    conversation_id: str
+    by: str
+    at: Millis
+
+
+class MembersBlocked(Event, frozen=True):
+    """To the members: ``members`` may not be among them."""
+
+    conversation_id: str
+    members: tuple[str, ...]
+    by: str
+    at: Millis
+
+
+class MembersUnblocked(Event, frozen=True):
+    """To the members: ``members`` may come back."""
 
     conversation_id: str
     members: tuple[str, ...]
@@ -100,6 +204,25 @@ class Receipt(Event, frozen=True):
     read: bool
 
 
+class PresenceChanged(Event, frozen=True):
+    """Clients who are watched have come online, or have gone.
+
+    Comes within two seconds of it, and after a reconnection for whoever came or went meanwhile.
+    """
+
+    client_ids: tuple[str, ...]
+    online: bool
+
+
+class RoomLost(Event, frozen=True):
+    """After a reconnection the server would not have this client in its chat room again: it is in none."""
+
+    conversation_id: str
+    code: int
+    reason: str
+    detail: str
+
+
 class Disconnected(Event, frozen=True):
     """The connection is lost and the client tries to come back."""
 
@@ -110,6 +233,7 @@ class Reconnected(Event, frozen=True):
     """The session is open again.
 
     Messages that came meanwhile are not sent again: ``UnreadChanged`` names the conversations, their history has them.
+    What else happened meanwhile follows as events: members, attributes, roles, receipts, modified messages.
     """
 
 

@@ -7,6 +7,7 @@ the opening: wire protocol, session; of the codes that end a session: error code
 
 import random
 import ssl
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 
@@ -22,17 +23,24 @@ from fastim.client.errors import (
     ConnectionLost,
     Refused,
     SessionEnded,
+    SigningFailed,
     UnexpectedReply,
 )
 from fastim.client.events import Disconnected, Ended, MessageReceived, Reconnected
 from fastim.client.inbox import Inbox
+from fastim.client.kept import Kept
+from fastim.client.resumption import Resumption
+from fastim.client.signing import Action, Signing
 from fastim.client.values import Message, Timing
 from fastim.core.conversation import Kind
 from fastim.core.errors import FrameTooLong, SessionTokenExpired, WireError
 from fastim.core.session import Config
+from fastim.core.units import Millis
 from fastim.wire import messages2_pb2 as pb
 
 CAPABILITIES = Config.TEMPORARY_CONVERSATIONS | Config.TRANSIENT_ACKS | Config.PARTIAL_FAILURE | Config.OMIT_PEER_ID
+LISTENING = Config.PATCHES | Config.KEEP_NOTIFICATIONS
+"""What only who reads its events has a use for: the server keeps them for those who are away."""
 ATTEMPTS_MAX = 5
 """Connections on which one request is made. A request may be what breaks them, and must not break them for ever."""
 
@@ -40,6 +48,9 @@ _FINAL = frozenset((4100, 4102, 4103, 4106, 4110, 4111, 4113, 4115))
 """Codes that no reconnecting mends: application, signature, client id, ban, origin, conflict, quota, kick."""
 _BREAKING = frozenset((FrameTooLong.code, WireError.code))
 """Codes with which a server closes the connection over something in it: told to whoever waits, not repeated."""
+
+_ACKNOWLEDGED = frozenset((0, Kind.NORMAL, Kind.TEMPORARY))
+"""Conversations whose messages are acknowledged; 0 where the server does not say."""
 
 Answer = tuple[pb.CommandType, pb.OpType | None]
 """What a reply has to be; ``None`` where the operation says nothing."""
@@ -55,6 +66,8 @@ class Opening(Struct, frozen=True):
         reconnect: The first opening must not push another device with the same tag out; later ones never do.
         token: Of an earlier session of this device, or empty.
         unread_since: Time of the last unread notification seen, milliseconds, or 0: all that is unread.
+        notices_since: Time of the last notice seen, or 0: none from before.
+        patches_since: Time of the last patch seen, or 0: none from before.
     """
 
     app_id: str
@@ -64,6 +77,8 @@ class Opening(Struct, frozen=True):
     reconnect: bool
     token: str
     unread_since: int
+    notices_since: int
+    patches_since: int
 
 
 class Session:
@@ -71,6 +86,8 @@ class Session:
 
     Args:
         host: Of the server's TCP door.
+        signing: Signs what the client does.
+        kept: Where messages go that could not be sent.
         events_max: See ``Inbox``.
 
     Attributes:
@@ -80,7 +97,15 @@ class Session:
     """
 
     def __init__(
-        self, host: str, port: int, tls: ssl.SSLContext | None, opening: Opening, timing: Timing, events_max: int
+        self,
+        host: str,
+        port: int,
+        tls: ssl.SSLContext | None,
+        opening: Opening,
+        timing: Timing,
+        signing: Signing,
+        kept: Kept,
+        events_max: int,
     ) -> None:
         self._host = host
         self._port = port
@@ -91,7 +116,16 @@ class Session:
         self._changed = anyio.Event()
         self._was_open = False
         self._end: ClientError | None = None
+        self.signing = signing
+        self.kept = kept
         self.inbox = Inbox(events_max)
+        self.resumption = Resumption(
+            self.inbox,
+            signing,
+            timing.retry_seconds_max,
+            notices_since=opening.notices_since,
+            patches_since=opening.patches_since,
+        )
         self.client_id = opening.client_id
         self.token = opening.token
         self.unread_since = opening.unread_since
@@ -141,6 +175,8 @@ class Session:
         *,
         repeatable: bool,
         ahead: pb.GenericCommand | None = None,
+        prepare: Callable[[], Awaitable[None]] | None = None,
+        on_success: Callable[[pb.GenericCommand], None] | None = None,
     ) -> pb.GenericCommand:
         """Make a request and return its reply.
 
@@ -148,6 +184,9 @@ class Session:
             answer: What the reply has to be.
             repeatable: Making it twice does no harm, so it is made again when the connection breaks.
             ahead: A command without a reply that is sent right before it, each time.
+            prepare: Awaited before it, each time: a signature counts once.
+            on_success: Called with the reply, if it is what it has to be, before anything that came after it is
+                looked at.
 
         Raises:
             Refused: The server will not do it.
@@ -155,13 +194,16 @@ class Session:
             ClientError: The session is over.
         """
         attempt = 0
+        heard = None if on_success is None else partial(_heard, on_success, answer)
         while True:
+            if prepare is not None:
+                await prepare()
             connection = await self.ready()
             attempt += 1
             if ahead is not None:
                 connection.post(ahead)
             try:
-                reply = await connection.request(command)
+                reply = await connection.request(command, heard)
             except ConnectionLost:
                 if connection.parting is not None and connection.parting.code in _BREAKING:
                     raise connection.parting.with_traceback(None) from None
@@ -217,10 +259,15 @@ class Session:
             await self._open(connection)
         except ConnectionLost:
             return
-        except (Refused, UnexpectedReply) as error:
+        except (Refused, UnexpectedReply, SigningFailed) as error:
             self._turned_away(error)
             connection.drop(str(error))
             return
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self.resumption.restore, connection, self.client_id)
+            tasks.start_soon(self._beat, connection)
+
+    async def _beat(self, connection: Connection) -> None:
         echo = pb.GenericCommand(cmd=pb.echo)
         with suppress(ConnectionLost):
             while True:
@@ -233,14 +280,18 @@ class Session:
             ua="fastim-python",
             r=opening.reconnect or self._was_open,
             deviceId=opening.device,
-            configBitmap=CAPABILITIES,
+            configBitmap=CAPABILITIES | LISTENING if self.inbox.keeps else CAPABILITIES,
         )
         if opening.tag:
             wanted.tag = opening.tag
         if self.unread_since:
             wanted.lastUnreadNotifTime = self.unread_since
+        if self.resumption.patches.since:
+            wanted.lastPatchTime = self.resumption.patches.since
         if self.token:
             wanted.st = self.token
+        else:
+            await self.signing.sign(wanted, Action.OPEN, self.client_id)
         command = pb.GenericCommand(cmd=pb.session, op=pb.open, appId=opening.app_id, sessionMessage=wanted)
         if self.client_id:
             command.peerId = self.client_id
@@ -250,6 +301,7 @@ class Session:
         if refused is not None and refused.code == SessionTokenExpired.code and self.token:
             self.token = ""
             command.sessionMessage.ClearField("st")
+            await self.signing.sign(command.sessionMessage, Action.OPEN, self.client_id)
             reply = await connection.request(command, begin)
         _checked(reply, _OPENED)
 
@@ -259,13 +311,14 @@ class Session:
             return
         self.token = reply.sessionMessage.st
         self.client_id = reply.peerId or self.client_id
+        self.resumption.begin(Millis(reply.serverTs), again=self._was_open)
         if self._was_open:
             self.inbox.put(Reconnected())
         self._was_open = True
         self._connection = connection
         self._announce()
 
-    def _turned_away(self, error: Refused | UnexpectedReply) -> None:
+    def _turned_away(self, error: Refused | UnexpectedReply | SigningFailed) -> None:
         if not self._was_open:
             self._finish(error)
         elif isinstance(error, Refused) and error.code in _FINAL:
@@ -294,7 +347,7 @@ class Session:
 
     def _tell(self, connection: Connection, push: pb.GenericCommand) -> None:
         try:
-            told = list(decoding.told(push))
+            told = self.resumption.hear(push)
         except ValueError:
             connection.drop("what the server sent is malformed")
             return
@@ -306,7 +359,8 @@ class Session:
             self.unread_since = push.unreadMessage.notifTime
 
     def _acknowledge(self, connection: Connection, message: Message, kind: int) -> None:
-        if self.inbox.keeps and not message.transient and kind != Kind.CHAT_ROOM and message.sender != self.client_id:
+        own = message.sender == self.client_id
+        if self.inbox.keeps and not message.transient and not own and kind in _ACKNOWLEDGED:
             connection.acknowledge(message.conversation_id, message.timestamp)
 
     # -- the end ---------------------------------------------------------------------------------------------------
@@ -325,11 +379,20 @@ class Session:
         self._changed = anyio.Event()
 
 
+def _heard(on_success: Callable[[pb.GenericCommand], None], answer: Answer, reply: pb.GenericCommand) -> None:
+    if decoding.refusal(reply) is None and _answers(reply, answer):
+        on_success(reply)
+
+
+def _answers(reply: pb.GenericCommand, answer: Answer) -> bool:
+    command, operation = answer
+    return reply.cmd == command and operation in (None, reply.op)
+
+
 def _checked(reply: pb.GenericCommand, answer: Answer) -> pb.GenericCommand:
     refused = decoding.refusal(reply)
     if refused is not None:
         raise refused
-    command, operation = answer
-    if reply.cmd != command or (operation is not None and reply.op != operation):
+    if not _answers(reply, answer):
         raise UnexpectedReply(f"cmd {reply.cmd} op {reply.op} is no answer to what was asked")
     return reply

@@ -1,18 +1,16 @@
 """The values that calls take and return."""
 
-from collections.abc import Mapping
 from enum import IntEnum
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
+from fastim.client.bodies import type_of
 from fastim.client.errors import Refused
+from fastim.core.conversation import Kind
 from fastim.core.message import Position
 from fastim.core.units import Millis
-
-Body = str | bytes | Mapping[str, Any]
-"""What can be sent: text, binary, or an object that travels as JSON text."""
 
 
 class Priority(IntEnum):
@@ -30,6 +28,11 @@ class Message(Struct, frozen=True):
         raw: The body's bytes: of UTF-8 text, unless ``binary``.
         transient: It was not stored: it is in no history, and counts for nothing.
         receipt: Whether a receipt was asked for; known to the sender only.
+        patched_at: When it was last modified or recalled; ``None`` if it is as it was sent.
+        recalled: Its sender took it back; the body only says so.
+        delivered_at: When the one other member of the conversation got it, as far as the history that it comes from
+            knows; else ``None``.
+        read_at: When the one other member had read it, likewise.
     """
 
     id: str
@@ -42,6 +45,10 @@ class Message(Struct, frozen=True):
     mention_all: bool = False
     transient: bool = False
     receipt: bool = False
+    patched_at: Millis | None = None
+    recalled: bool = False
+    delivered_at: Millis | None = None
+    read_at: Millis | None = None
 
     @property
     def body(self) -> str | bytes:
@@ -52,6 +59,11 @@ class Message(Struct, frozen=True):
     def text(self) -> str:
         """The body as text; what is not UTF-8 is replaced."""
         return self.raw.decode(errors="replace")
+
+    @property
+    def type(self) -> int | None:
+        """The ``_lctype`` of a JSON body, ``None`` for any other; see ``MessageTypes``."""
+        return None if self.binary else type_of(self.raw)
 
     @property
     def position(self) -> Position:
@@ -78,12 +90,14 @@ class ConversationInfo(Struct, frozen=True):
         name: Empty when it has none.
         attributes: The column ``attr``.
         creator: Client id, empty when no client made it.
-        members: Empty after a compact query.
+        members: Empty after a compact query, and in chat rooms and service conversations.
         muted_by: Members who want no offline push from it.
         last_message_at: ``None`` before the first message.
         last_message: ``None`` unless the query asked for it and there is one.
         unique_id: Names the member set of a unique conversation, else empty.
         columns: Everything that the server sent, as it came: custom columns are found here.
+        ttl_seconds: How long a temporary conversation lives in all; ``None`` for others.
+        subscribed: Whether this client belongs to a service conversation; ``None`` for others.
     """
 
     id: str
@@ -98,10 +112,18 @@ class ConversationInfo(Struct, frozen=True):
     last_message: Message | None
     unique_id: str
     columns: dict[str, Any]
+    kind: Kind = Kind.NORMAL
+    ttl_seconds: int | None = None
+    subscribed: bool | None = None
+
+    @property
+    def expires_at(self) -> Millis | None:
+        """When a temporary conversation ends; ``None`` for others."""
+        return None if self.ttl_seconds is None else Millis(self.created_at + 1000 * self.ttl_seconds)
 
 
 class MemberChanges(Struct, frozen=True):
-    """What came of adding or removing members.
+    """What came of adding, removing, silencing or blocking clients.
 
     Attributes:
         allowed: Those for whom it is so now, changed or not.
@@ -110,6 +132,18 @@ class MemberChanges(Struct, frozen=True):
 
     allowed: tuple[str, ...]
     failed: dict[str, Refused]
+
+
+class ReceiptTimes(Struct, frozen=True):
+    """How far a member has got.
+
+    Attributes:
+        delivered_at: Every message until then has been delivered to it; ``None``: none has.
+        read_at: It has read every message until then; ``None``: none.
+    """
+
+    delivered_at: Millis | None
+    read_at: Millis | None
 
 
 class Timing(Struct, frozen=True):

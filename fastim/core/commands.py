@@ -69,6 +69,7 @@ class StartConversation(Command, frozen=True):
     Attributes:
         attributes: JSON object of top-level columns, or ``None``.
         ttl_seconds: Of a temporary conversation, ``None`` for the default.
+        service: A service conversation, which only the application may start.
     """
 
     members: tuple[str, ...] = ()
@@ -78,6 +79,7 @@ class StartConversation(Command, frozen=True):
     temporary: bool = False
     ttl_seconds: int | None = None
     signature: Signature | None = None
+    service: bool = False
 
 
 class AddMembers(Command, frozen=True):
@@ -155,6 +157,7 @@ class Send(Command, frozen=True):
         token: The client's ``dt``.
         size_bytes: The whole message as sent: body, push data and other extras.
         priority: 1 high, 2 normal, 3 low; counts in chat rooms only.
+        sync: Whether the sender's own devices get it, too; the application may do without.
     """
 
     conversation_id: str
@@ -169,6 +172,37 @@ class Send(Command, frozen=True):
     mentions: tuple[str, ...] = ()
     mention_all: bool = False
     priority: int = 2
+    sync: bool = True
+
+
+class PatchMessage(Command, frozen=True):
+    """Modify a message, or recall it.
+
+    Attributes:
+        position: The message's timestamp and id; both have to be right.
+        recall: Take it back: what else is here does not count.
+        size_bytes: The whole patch as sent.
+    """
+
+    conversation_id: str
+    position: Position
+    recall: bool = False
+    body: bytes = b""
+    binary: bool = False
+    mentions: tuple[str, ...] = ()
+    mention_all: bool = False
+    size_bytes: int = 0
+
+
+class QueryReceipts(Command, frozen=True):
+    """How far have the others received and read?
+
+    Attributes:
+        all_members: Of each other member; else of the one other member.
+    """
+
+    conversation_id: str
+    all_members: bool = False
 
 
 class Acknowledge(Command, frozen=True):
@@ -211,6 +245,126 @@ class ReadHistory(Command, frozen=True):
     newest_first: bool = True
     limit: int | None = None
     message_type: int | None = None
+
+
+class ListOccupants(Command, frozen=True):
+    """Some of those who are in a chat room now.
+
+    Attributes:
+        limit: ``None`` for the most there may be.
+    """
+
+    conversation_id: str
+    limit: int | None = None
+
+
+class SetRole(Command, frozen=True):
+    """Give a member a role; ``role`` is as it was spelled."""
+
+    conversation_id: str
+    client_id: str
+    role: str
+
+
+class ListRoles(Command, frozen=True):
+    """Which roles were given in a conversation?"""
+
+    conversation_id: str
+
+
+class ChangeSilence(Command, frozen=True):
+    """Silence clients for good, or let them speak again."""
+
+    conversation_id: str
+    client_ids: tuple[str, ...]
+    silenced: bool
+
+
+class ChangeBlocks(Command, frozen=True):
+    """Block clients, which removes them, or let them come back."""
+
+    conversation_id: str
+    client_ids: tuple[str, ...]
+    blocked: bool
+    signature: Signature | None = None
+
+
+class Page(Struct, frozen=True):
+    """A part of a list.
+
+    Attributes:
+        cursor: Where it begins: what the part before it ended with, or empty.
+        limit: ``None``: the default of 10.
+    """
+
+    cursor: str = ""
+    limit: int | None = None
+
+
+class ListSilenced(Command, frozen=True):
+    """Who is silenced for good?"""
+
+    conversation_id: str
+    page: Page = Page()
+
+
+class ListBlocked(Command, frozen=True):
+    """Who is blocked?"""
+
+    conversation_id: str
+    page: Page = Page()
+
+
+class CheckSilenced(Command, frozen=True):
+    """Which of these clients are silenced?"""
+
+    conversation_id: str
+    client_ids: tuple[str, ...]
+
+
+class CheckBlocked(Command, frozen=True):
+    """Which of these clients are blocked?"""
+
+    conversation_id: str
+    client_ids: tuple[str, ...]
+
+
+class RefuseConversations(Command, frozen=True):
+    """Let nobody add the asker to these conversations, or allow it again."""
+
+    conversation_ids: tuple[str, ...]
+    refused: bool
+    signature: Signature | None = None
+
+
+class ListRefused(Command, frozen=True):
+    """Which conversations does the asker refuse to be added to?"""
+
+    page: Page = Page()
+
+
+class CheckRefused(Command, frozen=True):
+    """Which of these conversations does the asker refuse to be added to?"""
+
+    conversation_ids: tuple[str, ...]
+
+
+class QueryNotices(Command, frozen=True):
+    """What happened after that moment to the asker, and in its conversations?"""
+
+    since: Millis
+
+
+class Watch(Command, frozen=True):
+    """Tell this session when these clients come and go."""
+
+    client_ids: tuple[str, ...]
+
+
+class Unwatch(Command, frozen=True):
+    """Tell it no longer."""
+
+    client_ids: tuple[str, ...]
 
 
 class Echo(Command, frozen=True):

@@ -134,8 +134,80 @@ class OperationQuotaExceeded(Refusal, code=4318, reason="CONVERSATION_API_QUOTA_
     """The client asks for too much in a minute; anything but sending."""
 
 
+class SendingNotAllowed(Refusal, code=4308, reason="CONVERSATION_NOT_ALLOWED"):
+    """Not here, or not in this way."""
+
+
+class SystemConversationRequired(Refusal, code=4313, reason="SYSTEM_CONVERSATION_REQUIRED"):
+    """Only with a service conversation."""
+
+
+class ChatRoomRequired(Refusal, code=4316, reason="TRANSIENT_CONVERSATION_REQUIRED"):
+    """Only with a chat room."""
+
+
+class SilencedForATime(Refusal, code=4315, reason="CONVERSATION_TEMPORARY_BLACKLISTED"):
+    """The sender may not speak here for a while."""
+
+
+class RankTooLow(Refusal, code=4320, reason="CONVERSATION_OPERATION_UNAUTHORIZED"):
+    """The asker's role is not above what it takes, or not above the other's."""
+
+
+class UnknownRole(Refusal, code=4321, reason="UNKNOWN_CONVERSATION_ROLE"):
+    """No such role, or not one that can be given."""
+
+
+class OwnerNeeded(Refusal, code=4324, reason="CONVERSATION_NEED_OWNER"):
+    """The conversation would lose its owner."""
+
+
+class RolesDisabled(Refusal, code=4325, reason="CONVERSATION_MEMBER_INFO_FEATURE_DISABLED"):
+    """The application does without roles."""
+
+
 class InvalidTarget(Refusal, code=4401, reason="INVALID_MESSAGING_TARGET"):
     """No such conversation, or not a member."""
+
+
+class MessageNotOwned(Refusal, code=4403, reason="MESSAGE_OWNERSHIP_REQUIRED"):
+    """Only its sender may change a message."""
+
+
+class MessageNotFound(Refusal, code=4404, reason="MESSAGE_NOT_FOUND"):
+    """No such message."""
+
+
+class ModifyDisabled(Refusal, code=4406, reason="MESSAGE_EDIT_DISABLED"):
+    """The application does not let messages be modified."""
+
+
+class RecallDisabled(Refusal, code=4407, reason="MESSAGE_RECALL_DISABLED"):
+    """The application does not let messages be recalled."""
+
+
+class BlacklistFull(Refusal, code=4543, reason="BLACKLIST_FULL"):
+    """As many are blocked as may be."""
+
+
+class BlacklistDisabled(Refusal, code=4544, reason="BLACKLIST_FEATURE_DISABLED"):
+    """The application does without blacklists."""
+
+
+class BlacklistSignatureFailed(Refusal, code=4546, reason="BLACKLIST_SIGNATURE_FAILED"):
+    """As 4102, for blocking and unblocking."""
+
+
+class Blocked(Refusal, code=4548, reason="BLOCKED_BY_CONV"):
+    """The client is blocked here, or refuses to be added."""
+
+
+class SilencedListFull(Refusal, code=4561, reason="SILIENCED_MEMBER_LIST_FULL"):
+    """As many are silenced as may be. The spelling is as published."""
+
+
+class Silenced(Refusal, code=4563, reason="SILIENCED"):
+    """The sender may not speak here. The spelling is as published."""
 
 
 class ServerStopping(Closure, code=1001, reason="SERVER_STOPPING"):

@@ -1,8 +1,11 @@
-"""History: which stretch of a conversation a request means."""
+"""History: which stretch of a conversation a request means, and what two logs are together."""
+
+from collections.abc import Sequence
+from heapq import merge
 
 from fastim.core.commands import ReadHistory
 from fastim.core.errors import HistoryFailed
-from fastim.core.message import Position, Span
+from fastim.core.message import Message, Position, Span
 from fastim.core.policy import HISTORY_LIMIT_DEFAULT, HISTORY_LIMIT_MAX
 
 _AFTER_ALL_IDS = "\x7f"
@@ -33,6 +36,19 @@ def span(command: ReadHistory) -> Span:
         newest_first=command.newest_first,
         limit=limit,
     )
+
+
+def merged(one: Sequence[Message], other: Sequence[Message], asked: Span) -> list[Message]:
+    """Two logs as one, as far as ``asked`` goes.
+
+    Args:
+        one: What the first log has of ``asked``, its limit included, ascending.
+        other: The same of the second.
+    """
+    both = list(merge(one, other, key=lambda message: message.position))
+    if asked.newest_first:
+        return both[max(len(both) - asked.limit, 0) :]
+    return both[: asked.limit]
 
 
 def _bound(position: Position | None, *, newest_of_millisecond: bool) -> Position | None:

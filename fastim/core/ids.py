@@ -4,7 +4,7 @@ Pure functions: the caller brings the time and the random bytes.
 """
 
 import hashlib
-from binascii import b2a_base64
+from binascii import a2b_base64, b2a_base64
 from collections.abc import Iterable
 from typing import NewType
 
@@ -24,6 +24,12 @@ _IN_ORDER = bytes.maketrans(
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/",
     b"-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz",
 )
+_OUT_OF_ORDER = bytes.maketrans(
+    b"-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz",
+    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/",
+)
+_ID_CHARACTERS = frozenset("-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz")
+_TIMESTAMP_CHARACTERS = 8
 _HEX_DIGITS = frozenset("0123456789abcdef")
 
 
@@ -34,6 +40,14 @@ def message_id(timestamp: Millis, entropy: bytes) -> str:
         entropy: ``MESSAGE_ENTROPY_BYTES`` random bytes; they keep ids of one millisecond apart and hard to guess.
     """
     return b2a_base64(timestamp.to_bytes(6) + entropy).translate(_IN_ORDER)[:MESSAGE_ID_LENGTH].decode()
+
+
+def made_at(message_id: str) -> Millis | None:
+    """The timestamp that ``message_id`` was made with; ``None`` when it has not the shape of one."""
+    if len(message_id) != MESSAGE_ID_LENGTH or not _ID_CHARACTERS.issuperset(message_id):
+        return None
+    digits = message_id[:_TIMESTAMP_CHARACTERS].encode().translate(_OUT_OF_ORDER)
+    return Millis(int.from_bytes(a2b_base64(digits)))
 
 
 def conversation_id(now: Millis, entropy: bytes, *, temporary: bool = False) -> str:
@@ -50,6 +64,17 @@ def is_conversation_id(text: str) -> bool:
     """Whether ``text`` has the shape of a conversation id, normal or temporary."""
     digits = text.removeprefix(TEMPORARY_PREFIX)
     return len(digits) == 24 and _HEX_DIGITS.issuperset(digits)
+
+
+def personal_log(conversation_id: str, client_id: str) -> str:
+    """The id of the log that ``client_id`` has to itself in a service conversation."""
+    return f"{conversation_id}/{client_id}"
+
+
+def log_owner(log_id: str) -> tuple[str, str]:
+    """The conversation that a log belongs to, and its client; empty for a conversation's own log."""
+    conversation_id, _, client_id = log_id.partition("/")
+    return conversation_id, client_id
 
 
 def is_client_id(text: str) -> bool:

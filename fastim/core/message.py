@@ -23,6 +23,8 @@ class Draft(Struct, frozen=True):
         body: UTF-8 text when not ``binary``; the server takes it as bytes and does not check.
         token: The client's ``dt``: the same token from the same sender in the same conversation is the same message.
         mentions: Client ids mentioned by name.
+        address: The IP address that it came from, or empty.
+        id: The id that it is to have, or empty: then one is made.
     """
 
     sender: str
@@ -32,6 +34,8 @@ class Draft(Struct, frozen=True):
     receipt: bool = False
     mention_all: bool = False
     mentions: tuple[str, ...] = ()
+    address: str = ""
+    id: str = ""
 
 
 class Message(Struct, frozen=True, array_like=True):
@@ -40,6 +44,10 @@ class Message(Struct, frozen=True, array_like=True):
     Attributes:
         sequence: 1 for the conversation's first message, one more for each that follows; 0 for one that is not stored.
         receipt: Whether the sender asked for receipts.
+        address: The IP address that it came from, or empty.
+        patched_at: When it was last modified or recalled; 0 if it never was.
+        recalled: Its sender took it back; the body says so.
+        deleted: Only its place is left; it is in no answer.
     """
 
     id: str
@@ -51,6 +59,10 @@ class Message(Struct, frozen=True, array_like=True):
     receipt: bool = False
     mention_all: bool = False
     mentions: tuple[str, ...] = ()
+    address: str = ""
+    patched_at: Millis = Millis(0)
+    recalled: bool = False
+    deleted: bool = False
 
     @property
     def position(self) -> Position:
@@ -75,9 +87,9 @@ class Span(Struct, frozen=True):
 
 
 def place(draft: Draft, message_id: str, timestamp: Millis, sequence: int) -> Message:
-    """``draft`` as the message that stands at that place."""
+    """``draft`` as the message that stands at that place; ``message_id`` is for one that does not say its own."""
     return Message(
-        id=message_id,
+        id=draft.id or message_id,
         timestamp=timestamp,
         sequence=sequence,
         sender=draft.sender,
@@ -86,6 +98,7 @@ def place(draft: Draft, message_id: str, timestamp: Millis, sequence: int) -> Me
         receipt=draft.receipt,
         mention_all=draft.mention_all,
         mentions=draft.mentions,
+        address=draft.address,
     )
 
 

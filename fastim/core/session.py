@@ -66,7 +66,9 @@ class Session(Struct, frozen=True):
     """An open session.
 
     Attributes:
-        number: Different for each session of this node.
+        number: Different for each session of this node; 0 for the application itself.
+        address: The IP address that it came from, or empty.
+        privileged: The application itself asks, by the master key: it may do what no client may.
     """
 
     number: int
@@ -76,10 +78,21 @@ class Session(Struct, frozen=True):
     config: Config
     offline_mode: OfflineMode
     opened_at: Millis
+    address: str = ""
+    privileged: bool = False
 
     def on_device(self, device: str) -> "Session":
         """The same session, its device known by another name."""
         return replace(self, device=device)
+
+
+def office(client_id: str = "", address: str = "") -> Session:
+    """The application itself, which no device connects.
+
+    Args:
+        client_id: In whose name it acts; empty: in nobody's.
+    """
+    return Session(0, client_id, "", "", Config(0), OfflineMode.UNREAD, Millis(0), address, privileged=True)
 
 
 def in_conflict(one: Session, tag: str, device: str) -> bool:

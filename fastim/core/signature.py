@@ -9,16 +9,20 @@ from collections.abc import Iterable, Sequence
 
 from fastim.core.commands import (
     AddMembers,
+    ChangeBlocks,
     Command,
     OpenSession,
     RefreshToken,
+    RefuseConversations,
     RemoveMembers,
     Signature,
     StartConversation,
 )
 from fastim.core.units import Millis
 
-SignedCommand = OpenSession | RefreshToken | StartConversation | AddMembers | RemoveMembers
+SignedCommand = (
+    OpenSession | RefreshToken | StartConversation | AddMembers | RemoveMembers | ChangeBlocks | RefuseConversations
+)
 
 VALID = Millis(6 * 3_600_000)
 """How long a signature can be used. Source: guide, senior."""
@@ -45,12 +49,18 @@ def signature_wanted(command: Command, client_id: str) -> bool:
         case RemoveMembers():
             return set(command.members) != {client_id}
         case _:
-            return isinstance(command, StartConversation | AddMembers)
+            return isinstance(command, StartConversation | AddMembers | ChangeBlocks | RefuseConversations)
 
 
 def named(command: SignedCommand) -> tuple[str, ...]:
     """The clients that ``command`` names besides the one that gives it."""
-    return () if isinstance(command, OpenSession | RefreshToken) else command.members
+    match command:
+        case StartConversation() | AddMembers() | RemoveMembers():
+            return command.members
+        case ChangeBlocks():
+            return command.client_ids
+        case _:
+            return ()
 
 
 def signed_texts(application_id: str, client_id: str, command: SignedCommand, signature: Signature) -> list[str]:
@@ -61,6 +71,14 @@ def signed_texts(application_id: str, client_id: str, command: SignedCommand, si
         case AddMembers() | RemoveMembers():
             action = "invite" if isinstance(command, AddMembers) else "kick"
             return member_texts(application_id, client_id, command.conversation_id, command.members, action, signature)
+        case ChangeBlocks():
+            action = "conversation-block-clients" if command.blocked else "conversation-unblock-clients"
+            return member_texts(
+                application_id, client_id, command.conversation_id, command.client_ids, action, signature
+            )
+        case RefuseConversations():
+            action = "client-block-conversations" if command.refused else "client-unblock-conversations"
+            return refusal_texts(application_id, client_id, command.conversation_ids, action, signature)
         case _:
             return login_texts(application_id, client_id, signature)
 
@@ -86,10 +104,28 @@ def member_texts(
     action: str,
     signature: Signature,
 ) -> list[str]:
-    """What may be signed to change members; ``action`` is ``invite`` or ``kick``."""
+    """What may be signed to change members or blocks; ``action`` is ``invite``, ``kick``, ..."""
     given = ":".join(sorted(set(members)))
     ending = f"{signature.timestamp}:{signature.nonce}:{action}"
     return [f"{application_id}:{client_id}:{conversation_id}:{given}:{ending}"]
+
+
+def refusal_texts(
+    application_id: str, client_id: str, conversation_ids: Iterable[str], action: str, signature: Signature
+) -> list[str]:
+    """What may be signed for a client that refuses conversations; of several, their ids ascend as members do."""
+    given = ":".join(sorted(set(conversation_ids)))
+    return [f"{application_id}:{client_id}:{given}::{signature.timestamp}:{signature.nonce}:{action}"]
+
+
+def history_texts(application_id: str, client_id: str, conversation_id: str, signature: Signature) -> list[str]:
+    """What may be signed to read a conversation's history over REST: the nonce comes before the timestamp."""
+    return [f"{application_id}:{client_id}:{conversation_id}:{signature.nonce}:{signature.timestamp}"]
+
+
+def digest(text: str, master_key: str) -> str:
+    """``text`` signed with ``master_key``: HMAC-SHA1, in lower-case hex."""
+    return hmac.digest(master_key.encode(), text.encode(), "sha1").hex()
 
 
 def vouches(
@@ -109,8 +145,7 @@ def vouches(
     if not 0 < len(signature.nonce) <= NONCE_MAX_CHARACTERS or ":" in signature.nonce:
         return False
     given = signature.digest.lower().encode(errors="replace")
-    key = master_key.encode()
-    matches = [hmac.compare_digest(hmac.digest(key, text.encode(), "sha1").hex().encode(), given) for text in texts]
+    matches = [hmac.compare_digest(digest(text, master_key).encode(), given) for text in texts]
     return any(matches)
 
 

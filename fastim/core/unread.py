@@ -25,12 +25,16 @@ class Head(Struct, frozen=True, array_like=True):
         last_id: Its last message's id, or empty.
         mention_all: The last message that mentioned everybody, and the last such one by another sender: nobody is
             mentioned by their own message, and two senders are enough to know.
+        first: Sequence of the oldest message that is kept; older ones were retired.
+        receipt: Sequence of the last message whose sender asked for receipts, or 0.
     """
 
     sequence: int = 0
     timestamp: Millis = Millis(0)
     last_id: str = ""
     mention_all: tuple[MentionAll, ...] = ()
+    first: int = 1
+    receipt: int = 0
 
     @property
     def position(self) -> Position:
@@ -47,6 +51,9 @@ class Membership(Struct, frozen=True, array_like=True):
         sent_at_read: ``sent`` as it was at ``read``.
         read_at: When it last moved ``read``; 0 if it never did.
         mentioned: Sequence of the last message by another that mentions it by name, or 0.
+        delivered: Sequence up to which its devices have acknowledged everything; told from ``read`` because one may
+            be behind the other.
+        delivered_at: When ``delivered`` last moved; 0 if it never did.
     """
 
     joined_at: Millis
@@ -55,6 +62,8 @@ class Membership(Struct, frozen=True, array_like=True):
     sent_at_read: int = 0
     read_at: Millis = Millis(0)
     mentioned: int = 0
+    delivered: int = 0
+    delivered_at: Millis = Millis(0)
 
 
 class Unread(Struct, frozen=True):
@@ -71,11 +80,17 @@ class Unread(Struct, frozen=True):
 
 def unread(head: Head, membership: Membership, client_id: str) -> Unread:
     """What ``client_id`` has not read: messages after its position by others. Source: semantics, rules 7.2 to 7.4."""
-    count = (head.sequence - membership.read) - (membership.sent - membership.sent_at_read)
+    count = (head.sequence - max(membership.read, head.first - 1)) - (membership.sent - membership.sent_at_read)
     mentioned = membership.mentioned > membership.read or any(
         entry.sequence > membership.read for entry in head.mention_all if entry.sender != client_id
     )
     return Unread(max(count, 0), count > 0 and mentioned)
+
+
+def total(parts: Iterable[Unread]) -> Unread:
+    """What is unread in several logs together."""
+    every = list(parts)
+    return Unread(sum(one.count for one in every), any(one.mentioned for one in every))
 
 
 def advance(head: Head, message: Message) -> Head:
@@ -84,7 +99,8 @@ def advance(head: Head, message: Message) -> Head:
     if message.mention_all:
         others = tuple(entry for entry in mention_all if entry.sender != message.sender)
         mention_all = (MentionAll(message.sequence, message.sender), *others[:1])
-    return Head(message.sequence, message.timestamp, message.id, mention_all)
+    receipt = message.sequence if message.receipt else head.receipt
+    return Head(message.sequence, message.timestamp, message.id, mention_all, head.first, receipt)
 
 
 def changed_since(head: Head, membership: Membership, moment: Millis) -> bool:

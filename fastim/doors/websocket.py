@@ -24,12 +24,18 @@ class WebSocketProtocol(asyncio.Protocol):
     Args:
         framing: How commands travel.
         offline_mode: What the subprotocol asks for.
+        address: The IP address of the client, or empty.
     """
 
     __slots__ = ("_base64", "_connection", "_frames", "_gateway", "_transport")
 
     def __init__(
-        self, transport: asyncio.Transport, gateway: Gateway, framing: Framing, offline_mode: OfflineMode
+        self,
+        transport: asyncio.Transport,
+        gateway: Gateway,
+        framing: Framing,
+        offline_mode: OfflineMode,
+        address: str,
     ) -> None:
         self._base64 = framing is WEBSOCKET_BASE64
         limit = gateway.limits.frame_bytes
@@ -37,7 +43,7 @@ class WebSocketProtocol(asyncio.Protocol):
         self._frames = WebSocketFrames((limit + 2) // 3 * 4 if self._base64 else limit)
         self._gateway = gateway
         self._transport = transport
-        self._connection = gateway.connect(transport, framing, offline_mode, door="websocket")
+        self._connection = gateway.connect(transport, framing, offline_mode, door="websocket", address=address)
         self._connection.feed = self._feed
         transport.set_protocol(self)
 

@@ -15,6 +15,22 @@ class Directory(Protocol):
         """The open sessions of a client, oldest first."""
         ...
 
+    def clients(self) -> list[str]:
+        """Every client that has an open session."""
+        ...
+
+    def watch(self, session: Session, client_ids: Iterable[str]) -> None:
+        """Tell ``session`` from now on when these clients come and go.
+
+        Raises:
+            QueryFailed: Together with those it watches already they are more than it may watch; nothing changed.
+        """
+        ...
+
+    def unwatch(self, session: Session, client_ids: Iterable[str]) -> None:
+        """Tell it no longer."""
+        ...
+
     def enter(self, session: Session) -> None:
         """``session`` is open from now on: events reach it."""
         ...

@@ -9,17 +9,22 @@ Every write is one transaction: all of it is on disk or none. A write that fails
 awaitable and has changed nothing.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from msgspec import Struct
 
 from fastim.core.application import Application
+from fastim.core.broadcast import Broadcast
 from fastim.core.conversation import Conversation
 from fastim.core.message import Draft, Message, Position, Span
+from fastim.core.notice import Addressed, Notice
+from fastim.core.retention import Retention
 from fastim.core.session import Grant
+from fastim.core.standing import Standing
 from fastim.core.units import Millis
 from fastim.core.unread import Head, Membership
+from fastim.core.will import Holder, Will
 
 
 class Appended(Struct, frozen=True):
@@ -41,8 +46,58 @@ class Joined(Struct, frozen=True):
     head: Head
 
 
+class Arrival(Struct, frozen=True):
+    """What the store knew of a client when it logged in.
+
+    Attributes:
+        first: It had never logged in before.
+        broadcasts_seen: The time of the last broadcast to everybody that it was sent; 0 for none.
+    """
+
+    first: bool
+    broadcasts_seen: Millis
+
+
+class Subscription(Struct, frozen=True):
+    """A client's subscription to a service conversation."""
+
+    conversation_id: str
+    client_id: str
+    since: Millis
+
+
+class Stay(Struct, frozen=True):
+    """A device's place in a chat room, which it comes back to.
+
+    Attributes:
+        left_at: When its connection was lost; 0 while it is there.
+    """
+
+    client_id: str
+    device: str
+    conversation_id: str
+    left_at: Millis = Millis(0)
+
+
+class Acknowledged(Struct, frozen=True):
+    """How an acknowledgement moved what was delivered to a member.
+
+    Attributes:
+        before: Sequence up to which everything was delivered.
+        after: The same now; equal when nothing moved.
+    """
+
+    before: int
+    after: int
+
+
 class ApplicationStore(Protocol):
-    """One application's part of the store."""
+    """One application's part of the store.
+
+    Messages live in *logs*. A conversation's log has its id. In a service conversation each client has a log of its
+    own besides, ``ids.personal_log(conversation_id, client_id)``, and a membership in it from its first message on.
+    Wherever a method says ``log_id`` it takes either; a personal log is there as long as its conversation is.
+    """
 
     async def find_conversation(self, conversation_id: str) -> Conversation | None:
         """The conversation, or ``None`` when there is none or the id has not the shape of one."""
@@ -56,27 +111,73 @@ class ApplicationStore(Protocol):
         """The conversations that ``client_id`` is a member of, in no particular order."""
         ...
 
-    def create_conversation(self, conversation: Conversation) -> Awaitable[Conversation]:
-        """Store a new conversation and its members' memberships.
+    def create_conversation(
+        self, conversation: Conversation, notices: Sequence[Addressed] = ()
+    ) -> Awaitable[Conversation]:
+        """Store a new conversation, its members' memberships and what is to be told those who are away.
 
         With a ``unique_key`` that a conversation of the same kind already has, that one is returned and nothing is
-        stored; so the caller compares ids to learn whether its own was created.
+        stored; so the caller compares ids to learn whether its own was created. One that had expired when the new one
+        was created does not count: the new one takes its key.
         """
         ...
 
     def change_conversation(
-        self, conversation: Conversation, *, joined: Iterable[str] = (), left: Iterable[str] = ()
+        self,
+        conversation: Conversation,
+        *,
+        joined: Iterable[str] = (),
+        left: Iterable[str] = (),
+        standings: Mapping[str, Standing] = {},
+        notices: Sequence[Addressed] = (),
     ) -> Awaitable[None]:
         """Replace the stored conversation of that id; give ``joined`` fresh memberships, drop those of ``left``.
 
         A fresh membership has read everything up to the conversation's head, and ``joined_at`` is ``updated_at``. A
-        client in ``joined`` that has a membership keeps it. The caller holds the conversation's lane until it is
-        committed.
+        client in ``joined`` that has a membership keeps it. Clients in ``standings`` have that standing from now on;
+        ``Standing()`` is not kept. The caller holds the conversation's lane until it is committed.
         """
         ...
 
-    def append(self, conversation_id: str, draft: Draft, now: Millis) -> Awaitable[Appended]:
-        """Give ``draft`` the conversation's next place and store it.
+    def delete_conversation(self, conversation_id: str) -> Awaitable[bool]:
+        """Forget a conversation: at once it is not found any more; what it leaves behind, ``sweep`` takes away.
+
+        Returns:
+            Whether there was one.
+        """
+        ...
+
+    async def find_standing(self, conversation_id: str, client_id: str) -> Standing:
+        """``Standing()`` when none was given."""
+        ...
+
+    async def standings(self, conversation_id: str) -> dict[str, Standing]:
+        """Every standing that was given in it, by client id, in the order of the ids' UTF-8."""
+        ...
+
+    async def subscriptions(self, conversation_id: str, after: str, limit: int) -> list[Subscription]:
+        """At most ``limit`` members of a service conversation whose client ids come after ``after`` in UTF-8's order.
+
+        Of other conversations it knows nothing: their members are in their record.
+        """
+        ...
+
+    async def count_subscriptions(self, conversation_id: str) -> int:
+        """How many members a service conversation has; as cheap for a million as for one."""
+        ...
+
+    def refuse_conversations(
+        self, client_id: str, conversation_ids: Iterable[str], refused: bool, now: Millis
+    ) -> Awaitable[None]:
+        """Remember, or forget, that the client refuses to be added to these conversations."""
+        ...
+
+    async def refused_conversations(self, client_id: str) -> list[str]:
+        """The conversations that the client refuses to be added to, in the order of their keys."""
+        ...
+
+    def append(self, log_id: str, draft: Draft, now: Millis) -> Awaitable[Appended]:
+        """Give ``draft`` the log's next place and store it. In a personal log its client is given a membership.
 
         In the same commit: the head advances, the sender's membership counts one more sent, the memberships of
         ``mentions`` (other than the sender) point to it, the token is remembered. A token seen before for that sender
@@ -85,41 +186,154 @@ class ApplicationStore(Protocol):
         """
         ...
 
-    async def find_message(self, conversation_id: str, position: Position) -> Message | None:
+    def patch_message(self, log_id: str, message: Message, now: Millis) -> Awaitable[Message]:
+        """Put ``message`` in the place of the one with its sequence, and remember that it was patched.
+
+        ``patched_at`` is set: to ``now`` or later, later than the message and than every patch of the application
+        before it. The caller holds the conversation's lane until it is committed.
+
+        Returns:
+            The message as it is stored now.
+        """
+        ...
+
+    async def patches_since(self, log_id: str, moment: Millis, limit: int) -> list[Message]:
+        """At most ``limit`` messages that were patched after ``moment``, as they are now, in the order of patching."""
+        ...
+
+    def delete_message(self, log_id: str, position: Position) -> Awaitable[bool]:
+        """Leave nothing of a message but its place: it is neither found nor in any history any more.
+
+        Returns:
+            Whether there was one with exactly that timestamp and id.
+        """
+        ...
+
+    async def find_message(self, log_id: str, position: Position) -> Message | None:
         """The message with exactly that timestamp and id."""
         ...
 
-    async def history(
-        self, conversation_id: str, span: Span, wanted: Callable[[Message], bool] | None = None
-    ) -> list[Message]:
+    async def messages_from(self, log_id: str, sequence: int, limit: int) -> list[Message]:
+        """At most ``limit`` messages from the one with that sequence on, ascending; deleted ones are left out.
+
+        They count towards ``limit`` all the same.
+        """
+        ...
+
+    async def history(self, log_id: str, span: Span, wanted: Callable[[Message], bool] | None = None) -> list[Message]:
         """At most ``span.limit`` messages, ascending; only those for which ``wanted`` is true.
 
         Empty for a conversation without messages, or one that does not exist.
         """
         ...
 
-    async def find_head(self, conversation_id: str) -> Head:
-        """Where the conversation's messages have got to; ``Head()`` when it has none."""
+    async def find_head(self, log_id: str) -> Head:
+        """Where the log's messages have got to; ``Head()`` when it has none."""
         ...
 
-    async def find_membership(self, conversation_id: str, client_id: str) -> Membership | None: ...
+    async def find_membership(self, log_id: str, client_id: str) -> Membership | None: ...
 
     async def joined_conversations(self, client_id: str) -> list[Joined]:
-        """Everything that the unread counts of ``client_id`` are made from, in no particular order."""
+        """Everything that the unread counts of ``client_id`` are made from, in no particular order.
+
+        A personal log is named by its own id, ``conversation_id/client_id``.
+        """
+        ...
+
+    def acknowledge(self, log_id: str, client_id: str, upto: Position, now: Millis) -> Awaitable[Acknowledged | None]:
+        """Move what was delivered to a member to the newest message at or before ``upto``, as ``mark_read`` does.
+
+        ``None`` when the client is not a member.
+        """
         ...
 
     def mark_read(
-        self, conversation_id: str, client_id: str, upto: Position | None, now: Millis
+        self, log_id: str, client_id: str, upto: Position | None, now: Millis
     ) -> Awaitable[Membership | None]:
         """Move a member's read position to the newest message at or before ``upto`` (``None``: to the head).
 
         An ``upto`` with an empty id covers its whole millisecond. A position never moves back: then nothing is stored
-        and the membership is returned as it is. ``None`` when the client is not a member.
+        and the membership is returned as it is. What was read was delivered: ``delivered`` moves with it. ``None`` when
+        the client is not a member.
         """
+        ...
+
+    def add_notices(self, notices: Sequence[Addressed]) -> Awaitable[None]:
+        """Keep notices that go with no other write."""
+        ...
+
+    async def notices_for(self, client_id: str, since: Millis, limit: int) -> tuple[list[Notice], bool]:
+        """Notices after ``since`` for the client: those addressed to it, and those to the members of its conversations.
+
+        Ascending by ``at``. Of a conversation only those from when it became a member on. At most ``limit``, and then
+        the rest of the last one's millisecond.
+
+        Returns:
+            The notices, and whether there are more.
+        """
+        ...
+
+    def save_will(self, will: Will) -> Awaitable[None]:
+        """Keep ``will``; its client's older one is forgotten."""
+        ...
+
+    def take_will(self, client_id: str, holder: Holder | None) -> Awaitable[Will | None]:
+        """Forget the client's will and return it; ``None`` when there is none, or ``holder`` is given and not its own.
+
+        Of many who take it one gets it, whatever happens.
+        """
+        ...
+
+    async def find_will(self, client_id: str) -> Will | None:
+        """The client's will, which stays; ``None`` when there is none."""
+        ...
+
+    async def wills(self) -> list[Will]:
+        """All wills."""
+        ...
+
+    def save_stay(self, stay: Stay) -> Awaitable[None]:
+        """Remember in which chat room a device is or was; it takes the place of what was known of that device."""
+        ...
+
+    def forget_stay(self, client_id: str, device: str) -> Awaitable[None]:
+        """The device is in no chat room, and has none to come back to."""
+        ...
+
+    async def find_stay(self, client_id: str, device: str) -> Stay | None:
+        """What is remembered of that device, or ``None``."""
+        ...
+
+    async def stays(self) -> list[Stay]:
+        """Every device that is remembered to be in a chat room."""
+        ...
+
+    def save_broadcast(self, broadcast: Broadcast) -> Awaitable[None]:
+        """Keep a message to everybody, or put it in the place of the one with its id."""
+        ...
+
+    async def broadcasts(self, since: Millis = Millis(0)) -> list[Broadcast]:
+        """Messages to everybody that were sent after ``since``, ascending; expired ones may be among them."""
+        ...
+
+    def delete_broadcast(self, message_id: str) -> Awaitable[bool]:
+        """Forget a message to everybody; whether there was one."""
+        ...
+
+    def saw_broadcasts(self, client_id: str, upto: Millis) -> Awaitable[None]:
+        """Remember up to which message to everybody the client has got them."""
+        ...
+
+    async def count_users(self, day: int) -> int:
+        """How many clients logged in on that day, in days since the epoch (UTC); known for today and yesterday."""
         ...
 
     def save_grant(self, client_id: str, token: str, grant: Grant) -> Awaitable[None]:
         """Remember what ``token`` stands for; only a hash of it is stored."""
+        ...
+
+    def log_in(self, client_id: str, token: str, grant: Grant, now: Millis) -> Awaitable[Arrival]:
+        """The same, and note that the client was here."""
         ...
 
     async def find_grant(self, client_id: str, token: str) -> Grant | None:
@@ -140,6 +354,17 @@ class ApplicationStore(Protocol):
         Args:
             name: Different for different things.
             until: How long the use is remembered at least.
+        """
+        ...
+
+    def retire(self, rules: Retention, now: Millis) -> Awaitable[int]:
+        """Take away some of what is past its time, in a step too small to be felt.
+
+        That is: temporary conversations that have expired, what deleted conversations left behind, messages, idle
+        conversations and notices as ``rules`` say, expired broadcasts, stays that nobody can come back to any more.
+
+        Returns:
+            How many records went or were looked at; 0 when this round is over.
         """
         ...
 

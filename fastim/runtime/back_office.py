@@ -1,24 +1,49 @@
 """The back office: what an application's own servers ask for, whichever door they come in by."""
 
+from collections.abc import Callable
+
 from fastim.core.application import Application
-from fastim.runtime.dispatch import Dispatcher, Tenant
-from fastim.service import sessions
+from fastim.ports.users import Users
+from fastim.runtime.dispatch import Dispatcher
+from fastim.runtime.spending import Allowances, Spending
+from fastim.service.io import Io
+from fastim.settings import Rest
 
 
 class BackOffice:
-    """The applications of this node, for those who have shown that they hold a key."""
+    """The applications of this node, for those who have shown that they hold a key.
 
-    def __init__(self, dispatcher: Dispatcher) -> None:
+    Args:
+        rules: How much the servers of an application may ask for.
+        seconds: Since the epoch.
+    """
+
+    def __init__(
+        self, dispatcher: Dispatcher, rules: Callable[[Application], Rest], seconds: Callable[[], float]
+    ) -> None:
         self._dispatcher = dispatcher
+        self._rules = rules
+        self._allowances = Allowances(seconds)
 
     def application(self, application_id: str) -> Application | None:
         """The application of that id, or ``None``."""
         tenant = self._dispatcher.tenants.get(application_id)
         return None if tenant is None else tenant.application
 
-    async def kick_client(self, application: Application, client_id: str, reason: str) -> None:
-        """End the client's sessions; see ``fastim.service.sessions.kick_client``."""
-        await sessions.kick_client(self._tenant(application).io, client_id, reason)
+    def io(self, application: Application) -> Io:
+        """The application's ports: what use cases take."""
+        return self._dispatcher.tenants[application.id].io
 
-    def _tenant(self, application: Application) -> Tenant:
-        return self._dispatcher.tenants[application.id]
+    def users(self, application: Application) -> Users | None:
+        """Who knows the application's users; ``None`` when nobody does."""
+        return self._dispatcher.tenants[application.id].users
+
+    def spend(self, application: Application, spending: Spending) -> int:
+        """Take one out of a quota. 0: it was there; else in how many seconds there will be some again."""
+        return self._allowances.of(application.number, self._rules(application)).spend(spending)
+
+    async def holds_session(self, application: Application, client_id: str, token: str) -> bool:
+        """Whether ``token`` is a session token of the client that still counts."""
+        io = self.io(application)
+        grant = await io.store.find_grant(client_id, token)
+        return grant is not None and grant.expires_at > io.clock.now()

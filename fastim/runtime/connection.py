@@ -43,6 +43,7 @@ class Connection:
     """A transport with a link: commands in, frames out.
 
     Attributes:
+        address: The client's IP address, or empty when that is not known.
         door: Which door it came in by, for metrics.
         link: Its protocol state.
         behind: Client ids of the sessions for which a delivery was left out since the socket was last empty.
@@ -66,6 +67,7 @@ class Connection:
         "_taken_bytes",
         "_transport",
         "_waking",
+        "address",
         "behind",
         "clogged",
         "deadline",
@@ -91,6 +93,7 @@ class Connection:
         delivery: Delivery,
         counters: LimitCounters,
         shaken: bool,
+        address: str | None = None,
     ) -> None:
         self._transport = transport
         self._receiver = receiver
@@ -105,6 +108,7 @@ class Connection:
         self._taken_bytes = 0
         self._in_flight = 0
         self._waking = False
+        self.address = _peer_of(transport) if address is None else address
         self.framing = framing
         self.door = door
         self.link = Link(offline_mode)
@@ -255,12 +259,6 @@ class Connection:
         """What waits for the peer here; the kernel's part is not in it."""
         return self._transport.get_write_buffer_size() + self._gathered_bytes
 
-    @property
-    def address(self) -> str:
-        """The peer's IP address, or empty when the transport cannot tell."""
-        peer = self._transport.get_extra_info("peername")
-        return str(peer[0]) if isinstance(peer, tuple) else ""
-
     def _await_taking(self) -> None:
         self.deadline = self._loop.time() + self._limits.write_timeout_seconds
 
@@ -312,6 +310,11 @@ class Connection:
     @property
     def _busy(self) -> bool:
         return self.clogged or self._in_flight >= self._limits.commands_in_flight
+
+
+def _peer_of(transport: asyncio.Transport) -> str:
+    peer = transport.get_extra_info("peername")
+    return str(peer[0]) if isinstance(peer, tuple) else ""
 
 
 def _nothing() -> None:

@@ -23,12 +23,28 @@ from fastim.core.permission import RULES, Who
 from fastim.core.quota import Quota, quota_of
 from fastim.core.replies import Echoed, LoggedIn, Reply
 from fastim.core.session import OfflineMode, Session
+from fastim.ports.store import Arrival
+from fastim.ports.users import Users
 from fastim.runtime.connection import Connection
 from fastim.runtime.delivery import Delivery
 from fastim.runtime.lanes import LocalLanes
 from fastim.runtime.presence import Presence
 from fastim.runtime.quotas import Quotas
-from fastim.service import conversations, members, messages, sessions, unread
+from fastim.service import (
+    broadcasts,
+    conversations,
+    governance,
+    members,
+    messages,
+    notifications,
+    offline,
+    patches,
+    receipts,
+    rooms,
+    sessions,
+    unread,
+    wills,
+)
 from fastim.service.io import Io
 from fastim.wire import codec
 from fastim.wire.codec import Request
@@ -52,23 +68,46 @@ USE_CASES: dict[type[Command], UseCase] = {
     commands.RemoveMembers: members.remove_members,
     commands.Send: messages.send_message,
     commands.ReadHistory: messages.read_history,
+    commands.PatchMessage: patches.patch_message,
+    commands.Acknowledge: receipts.acknowledge,
+    commands.QueryReceipts: receipts.query_receipts,
     commands.MarkRead: unread.mark_read,
+    commands.ListOccupants: rooms.list_occupants,
+    commands.SetRole: governance.set_role,
+    commands.ListRoles: governance.list_roles,
+    commands.ChangeSilence: governance.change_silence,
+    commands.ListSilenced: governance.list_silenced,
+    commands.CheckSilenced: governance.check_silenced,
+    commands.ChangeBlocks: governance.change_blocks,
+    commands.ListBlocked: governance.list_blocked,
+    commands.CheckBlocked: governance.check_blocked,
+    commands.RefuseConversations: governance.refuse_conversations,
+    commands.ListRefused: governance.list_refused,
+    commands.CheckRefused: governance.check_refused,
+    commands.QueryNotices: notifications.query_notices,
+    commands.Watch: sessions.watch_clients,
+    commands.Unwatch: sessions.unwatch_clients,
 }
-"""What a session can ask for. ``Acknowledge`` is not here: nobody waits for it until there are receipts."""
+"""What a session can ask for."""
 
 
-LARGE_ANSWERS = (commands.ReadHistory, commands.QueryConversations)
+LARGE_ANSWERS = (commands.ReadHistory, commands.QueryConversations, commands.QueryNotices, commands.ListRoles)
 """Commands whose answers may be megabytes: one at a time for each connection, so many for all of them."""
 LARGE_ANSWERS_MAX = 16
 
 
 class Tenant(Struct, frozen=True, eq=False):
-    """One application as it runs on this node."""
+    """One application as it runs on this node.
+
+    Attributes:
+        users: Who knows its users; ``None`` when nobody does.
+    """
 
     application: Application
     io: Io
     presence: Presence
     delivery: Delivery
+    users: Users | None = None
 
 
 class Dispatcher:
@@ -79,6 +118,7 @@ class Dispatcher:
 
     Attributes:
         tenants: The applications of this node, by id.
+        stopping: Whether sessions end because the server does: their clients will be back.
         commands: Commands received, by type.
         refusals: Commands refused, by code.
     """
@@ -86,11 +126,23 @@ class Dispatcher:
     def __init__(self, quotas: Quotas | None = None) -> None:
         self._quotas = quotas
         self.tenants: dict[str, Tenant] = {}
+        self.stopping = False
         self.commands: dict[str, int] = {}
         self.refusals: dict[int, int] = {}
         self._running: set[asyncio.Task[None]] = set()
         self._reading = LocalLanes()
         self._large_answers = asyncio.Semaphore(LARGE_ANSWERS_MAX)
+
+    def add(self, tenant: Tenant) -> None:
+        """Serve one more application."""
+        self.tenants[tenant.application.id] = tenant
+        tenant.delivery.ended = lambda session: self._end(tenant, session)
+
+    def fire_orphans(self) -> None:
+        """Send the wills of sessions of an earlier run whose devices did not come back."""
+        if not self.stopping:
+            for tenant in self.tenants.values():
+                self._start(wills.fire_orphans(tenant.io))
 
     def start(self, connection: Connection, body: bytes) -> None:
         try:
@@ -107,7 +159,7 @@ class Dispatcher:
         match request.command:
             case commands.Echo():
                 connection.send(codec.encode_reply(Echoed(), request.serial, None))
-            case commands.Acknowledge():
+            case commands.Acknowledge() if not connection.link.sessions:
                 pass
             case commands.Login(installation_id, service):
                 connection.send(codec.encode_reply(LoggedIn(installation_id, service), request.serial, None))
@@ -142,21 +194,30 @@ class Dispatcher:
         if tenant is not None:
             for attached in list(tenant.presence.on(connection)):
                 tenant.presence.leave(attached.session)
+                self._end(tenant, attached.session)
 
     async def finish(self) -> None:
         """Wait for everything that is under way."""
         while self._running:
             await asyncio.wait(self._running)
 
+    def _end(self, tenant: Tenant, session: Session) -> None:
+        """Do what is to be done when a session ends that its client did not close."""
+        if not self.stopping:
+            self._start(sessions.end_session(tenant.io, session))
+
     def _run(self, connection: Connection, work: Coroutine[Any, Any, None]) -> None:
         connection.began()
+        self._start(work).add_done_callback(lambda task: connection.finished())
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._running.add(task)
-        task.add_done_callback(lambda task: self._ended(connection, task))
+        task.add_done_callback(self._ended)
+        return task
 
-    def _ended(self, connection: Connection, task: asyncio.Task[None]) -> None:
+    def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
-        connection.finished()
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("a command failed", exc_info=error)
 
@@ -199,9 +260,9 @@ class Dispatcher:
         connection.link.join(tenant.application)
         self._require_opening(tenant, connection, request.client_id)
         number = tenant.presence.reserve(connection)
-        opening = sessions.Opening(number, request.client_id, connection.link.offline_mode, command)
+        opening = sessions.Opening(number, request.client_id, connection.link.offline_mode, command, connection.address)
         try:
-            session, opened = await sessions.open_session(tenant.io, opening)
+            session, opened, arrival = await sessions.open_session(tenant.io, opening)
         except CodedError:
             self._spend(_stranger(connection), Quota.OPERATIONS)
             raise
@@ -210,7 +271,15 @@ class Dispatcher:
         for one in ((tenant.application.number, session.client_id), _stranger(connection)):
             self._spend(one, Quota.OPERATIONS)
         connection.send(codec.encode_reply(opened, request.serial, session.client_id))
-        await unread.tell_unread(tenant.io, session, command.unread_since)
+        await self._welcome(tenant.io, session, command, arrival)
+
+    async def _welcome(self, io: Io, session: Session, command: commands.OpenSession, arrival: Arrival) -> None:
+        """Tell a session what it missed, in the order that SDKs expect. Source: wire protocol, after ``opened``."""
+        await unread.tell_unread(io, session, command.unread_since)
+        await offline.push_missed(io, session)
+        await broadcasts.deliver_broadcasts(io, session, arrival)
+        if command.patched_since:
+            await patches.replay_patches(io, session, command.patched_since)
 
     def _addressee(self, connection: Connection, request: Request) -> tuple[Tenant, Session]:
         """Whose command it is. What its client may do is decided in ``fastim.core.permission``."""

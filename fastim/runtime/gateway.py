@@ -53,11 +53,13 @@ class Gateway:
         *,
         door: str,
         shaken: bool = True,
+        address: str | None = None,
     ) -> Connection:
         """A connection over ``transport``; the door has to call ``disconnect`` when the transport is gone.
 
         Args:
             shaken: Whether there was a handshake; else the first whole frame is taken for it.
+            address: The client's IP address, or empty; ``None``: the transport's peer is the client.
         """
         connection = Connection(
             transport,
@@ -70,6 +72,7 @@ class Gateway:
             delivery=self._delivery,
             counters=self.counters,
             shaken=shaken,
+            address=address,
         )
         self.connections.add(connection)
         return connection

@@ -3,9 +3,11 @@
 from collections.abc import Iterable, Iterator
 from itertools import count
 
+from fastim.core.errors import QueryFailed
+from fastim.core.policy import WATCHED_MAX
 from fastim.core.session import Session
 from fastim.runtime.connection import Connection
-from fastim.wire.codec import recipient
+from fastim.wire.codec import encode_presence, recipient
 
 
 class Attached:
@@ -31,6 +33,8 @@ class Presence:
     def __init__(self) -> None:
         self._clients: dict[str, list[Attached]] = {}
         self._opening: dict[int, Connection] = {}
+        self._watchers: dict[str, dict[int, Session]] = {}
+        self._watched: dict[int, set[str]] = {}
 
     def __len__(self) -> int:
         """How many sessions are open."""
@@ -61,7 +65,10 @@ class Presence:
             self._detach(before)
         connection.link.opened(session)
         connection.heard()
-        self._clients.setdefault(session.client_id, []).append(Attached(session, connection))
+        if session.client_id not in self._clients:
+            self._clients[session.client_id] = []
+            self._announce(session.client_id, online=True)
+        self._clients[session.client_id].append(Attached(session, connection))
 
     def leave(self, session: Session) -> None:
         attached = self.find(session.client_id, session.number)
@@ -71,6 +78,30 @@ class Presence:
 
     def online(self, client_ids: Iterable[str]) -> list[str]:
         return [client_id for client_id in client_ids if client_id in self._clients]
+
+    def clients(self) -> list[str]:
+        return list(self._clients)
+
+    def watch(self, session: Session, client_ids: Iterable[str]) -> None:
+        watched = self._watched.get(session.number, set()) | set(client_ids)
+        if len(watched) > WATCHED_MAX:
+            raise QueryFailed(f"a session watches at most {WATCHED_MAX} clients")
+        if self.find(session.client_id, session.number) is None:
+            return
+        self._watched[session.number] = watched
+        for client_id in watched:
+            self._watchers.setdefault(client_id, {})[session.number] = session
+
+    def unwatch(self, session: Session, client_ids: Iterable[str]) -> None:
+        watched = self._watched.get(session.number, set())
+        for client_id in watched.intersection(client_ids):
+            watched.discard(client_id)
+            watchers = self._watchers[client_id]
+            del watchers[session.number]
+            if not watchers:
+                del self._watchers[client_id]
+        if not watched:
+            self._watched.pop(session.number, None)
 
     def sessions(self, client_id: str) -> list[Session]:
         return [attached.session for attached in self._clients.get(client_id, ())]
@@ -91,8 +122,22 @@ class Presence:
                 yield attached
 
     def _detach(self, session: Session) -> None:
-        remaining = [one for one in self._clients.get(session.client_id, ()) if one.session.number != session.number]
+        self.unwatch(session, list(self._watched.get(session.number, ())))
+        before = self._clients.get(session.client_id, ())
+        remaining = [one for one in before if one.session.number != session.number]
         if remaining:
             self._clients[session.client_id] = remaining
-        else:
-            self._clients.pop(session.client_id, None)
+        elif before:
+            del self._clients[session.client_id]
+            self._announce(session.client_id, online=False)
+
+    def _announce(self, client_id: str, *, online: bool) -> None:
+        """Tell those who watch the client that it came or went."""
+        watchers = self._watchers.get(client_id)
+        if not watchers:
+            return
+        body = encode_presence((client_id,), online=online)
+        for watcher in watchers.values():
+            attached = self.find(watcher.client_id, watcher.number)
+            if attached is not None:
+                attached.connection.send(body + attached.suffix)

@@ -1,9 +1,11 @@
-"""Conversations: start, find, change their attributes, mute, count."""
+"""Conversations: start, find, change their attributes, mute, count, and make an end of them."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from fastim.core.attributes import apply_update
 from fastim.core.commands import (
@@ -14,12 +16,14 @@ from fastim.core.commands import (
     StartConversation,
     UpdateConversation,
 )
-from fastim.core.conversation import Conversation, changed_at
-from fastim.core.errors import QueryFailed
+from fastim.core.conversation import Conversation, Kind, changed_at
+from fastim.core.errors import ConversationNotFound, QueryFailed
 from fastim.core.events import ConversationStarted, ConversationUpdated
-from fastim.core.ids import CONVERSATION_ENTROPY_BYTES, conversation_id
+from fastim.core.ids import CONVERSATION_ENTROPY_BYTES, conversation_id, personal_log
 from fastim.core.members import mute, start
-from fastim.core.permission import permitted, sees_messages
+from fastim.core.message import Message
+from fastim.core.notice import notices_of
+from fastim.core.permission import sees_messages
 from fastim.core.policy import (
     IDS_PER_COMMAND_MAX,
     QUERY_LIMIT_DEFAULT,
@@ -27,32 +31,62 @@ from fastim.core.policy import (
     QUERY_RESULTS_BYTES_MAX,
     QUERY_SKIP_MAX,
 )
-from fastim.core.record import record, with_last_message
+from fastim.core.record import SubscriptionState, record, with_last_message
 from fastim.core.replies import Counted, Found, Memberships, Muted, Started, Updated
 from fastim.core.session import Session
 from fastim.core.where import Best, Budget, Where, compile_where
+from fastim.service.audience import audience
+from fastim.service.finding import asker_in, belongs, find, find_living
 from fastim.service.io import Io
+from fastim.service.rooms import enter_room
 from fastim.service.signatures import required_signature, use
 
 
 async def start_conversation(io: Io, session: Session, command: StartConversation) -> Started:
-    """Create a conversation, unless it is to be unique and there is one already."""
-    signature = await required_signature(io, session.client_id, command)
+    """Create a conversation, unless it is to be unique, or is temporary, and there is one already.
+
+    Who starts a chat room is in it. There, and in a service conversation, nobody is told.
+    """
+    signature = await required_signature(io, session, command)
     now = io.clock.now()
-    new_id = conversation_id(now, io.entropy(CONVERSATION_ENTROPY_BYTES))
-    wanted = start(command, session.client_id, new_id, io.policy, now)
+    new_id = conversation_id(now, io.entropy(CONVERSATION_ENTROPY_BYTES), temporary=command.temporary)
+    wanted = start(command, session.client_id, new_id, io.policy, now, privileged=session.privileged)
     await use(io, signature, command)
-    conversation = await io.store.create_conversation(wanted)
+    event = ConversationStarted(
+        wanted.id, wanted.kind, wanted.members, by=session.client_id, at=now, ttl_seconds=wanted.ttl_seconds
+    )
+    conversation = await io.store.create_conversation(wanted, notices_of(event))
     fresh = conversation.id == wanted.id
-    if fresh:
-        event = ConversationStarted(wanted.id, wanted.kind, wanted.members, by=session.client_id, at=now)
+    if fresh and wanted.members:
         await io.bus.publish(event)
-    return Started(conversation.id, conversation.created_at, not fresh, conversation.unique_key)
+    if wanted.kind is Kind.CHAT_ROOM:
+        await enter_room(io, session, wanted)
+    return Started(
+        conversation.id,
+        conversation.created_at,
+        not fresh,
+        conversation.unique_key if wanted.kind is Kind.NORMAL else None,
+        conversation.ttl_seconds,
+    )
+
+
+async def delete_conversation(io: Io, conversation_id: str) -> None:
+    """Make an end of a conversation and all that was said in it; nobody is told. Only the application does that.
+
+    Raises:
+        ConversationNotFound: There is no such conversation.
+    """
+    async with io.lanes.hold(conversation_id):
+        if await find_living(io, conversation_id) is None or not await io.store.delete_conversation(conversation_id):
+            raise ConversationNotFound
+        io.rooms.close(conversation_id)
 
 
 async def query_conversations(io: Io, session: Session, command: QueryConversations) -> Found:
     """Conversations that fit a condition; without one, those that the asker belongs to."""
-    limit = QUERY_LIMIT_DEFAULT if command.limit is None else command.limit
+    limit = command.limit
+    if limit is None:
+        limit = len(command.temporary_ids) or QUERY_LIMIT_DEFAULT
     if limit < 0 or command.skip < 0:
         raise QueryFailed("skip or limit is negative")
     if command.skip > QUERY_SKIP_MAX:
@@ -64,44 +98,64 @@ async def query_conversations(io: Io, session: Session, command: QueryConversati
     return Found(await _page(io, session, command, best))
 
 
+async def count_conversations(io: Io, session: Session, command: QueryConversations) -> int:
+    """How many conversations fit a condition, whatever the page and its order."""
+    where = compile_where(command.where)
+    number = 0
+    async with aclosing(_fitting(io, session, command, where, Budget())) as fitting:
+        async for _ in fitting:
+            number += 1
+    return number
+
+
 async def update_conversation(io: Io, session: Session, command: UpdateConversation) -> Updated:
     """Change attributes, then tell the members."""
     async with io.lanes.hold(command.conversation_id):
-        found = await io.store.find_conversation(command.conversation_id)
-        conversation = permitted(found, session.client_id, command)
+        conversation = await find(io, session, command)
         asked = command.attributes or "{}"
         change = apply_update(conversation.columns, asked)
-        at = changed_at(conversation, io.clock.now())
-        await io.store.change_conversation(msgspec.structs.replace(conversation, columns=change.columns, updated_at=at))
-    modified = msgspec.json.encode(change.modified)
-    event = ConversationUpdated(
-        conversation.id,
-        conversation.members,
-        by=session.client_id,
-        origin=session.number,
-        at=at,
-        asked=asked.encode(),
-        modified=modified,
-    )
+        after = replace(conversation, columns=change.columns, updated_at=changed_at(conversation, io.clock.now()))
+        event = ConversationUpdated(
+            after.id,
+            await audience(io, after),
+            by=session.client_id,
+            origin=session.number,
+            at=after.updated_at,
+            asked=asked.encode(),
+            modified=msgspec.json.encode(change.modified),
+            kind=after.kind,
+        )
+        await io.store.change_conversation(after, notices=notices_of(event) if after.members else ())
     await io.bus.publish(event)
-    return Updated(conversation.id, at, asked.encode(), modified)
+    return Updated(after.id, event.at, event.asked, event.modified)
 
 
 async def mute_conversation(io: Io, session: Session, command: MuteConversation) -> Muted:
-    """Switch one's own offline push from it off or on."""
+    """Switch one's own offline push from it off or on; of a chat room there is none. Source: semantics, rule 11.3."""
     async with io.lanes.hold(command.conversation_id):
-        found = await io.store.find_conversation(command.conversation_id)
-        conversation = permitted(found, session.client_id, command)
-        muted = mute(conversation, session.client_id, command.muted, io.clock.now())
-        if muted is not conversation:
-            await io.store.change_conversation(muted)
+        conversation = await find(io, session, command)
+        match conversation.kind:
+            case Kind.CHAT_ROOM:
+                return Muted(conversation.id, conversation.updated_at)
+            case Kind.SYSTEM:
+                muted = await _mute_subscription(io, session, conversation, command.muted)
+            case _:
+                muted = mute(conversation, session.client_id, command.muted, io.clock.now())
+                if muted is not conversation:
+                    await io.store.change_conversation(muted)
     return Muted(muted.id, muted.updated_at)
 
 
 async def count_members(io: Io, session: Session, command: CountMembers) -> Counted:
-    """How many members it has."""
-    found = await io.store.find_conversation(command.conversation_id)
-    return Counted(len(permitted(found, session.client_id, command).members))
+    """How many members it has, or subscribers, or how many are in the chat room now."""
+    conversation = await find(io, session, command)
+    match conversation.kind:
+        case Kind.CHAT_ROOM:
+            return Counted(io.rooms.count(conversation.id))
+        case Kind.SYSTEM:
+            return Counted(await io.store.count_subscriptions(conversation.id))
+        case _:
+            return Counted(len(conversation.members))
 
 
 async def check_membership(io: Io, session: Session, command: CheckMembership) -> Memberships:
@@ -111,14 +165,33 @@ async def check_membership(io: Io, session: Session, command: CheckMembership) -
     results = {}
     for one in command.conversation_ids:
         await io.pace.breathe()
-        conversation = await io.store.find_conversation(one)
-        results[one] = conversation is not None and conversation.has_member(session.client_id)
+        conversation = await find_living(io, one)
+        results[one] = conversation is not None and await belongs(io, conversation, session.client_id)
     return Memberships(msgspec.json.encode(results))
+
+
+async def _mute_subscription(io: Io, session: Session, conversation: Conversation, muted: bool) -> Conversation:
+    """A service conversation has too many subscribers for a list of those who mute it: each has it in its standing."""
+    standing = await io.store.find_standing(conversation.id, session.client_id)
+    if standing.muted == muted or not await belongs(io, conversation, session.client_id):
+        return conversation
+    after = replace(conversation, regulated=True, updated_at=changed_at(conversation, io.clock.now()))
+    await io.store.change_conversation(after, standings={session.client_id: replace(standing, muted=muted)})
+    return after
 
 
 async def _choose(io: Io, session: Session, command: QueryConversations, where: Where, best: Best[str]) -> None:
     """Find the ids of the conversations that are on the page."""
     budget = Budget()
+    async with aclosing(_fitting(io, session, command, where, budget)) as fitting:
+        async for one, columns in fitting:
+            best.offer(columns, one, budget)
+
+
+async def _fitting(
+    io: Io, session: Session, command: QueryConversations, where: Where, budget: Budget
+) -> AsyncGenerator[tuple[str, dict[str, Any]], None]:
+    """The ids of the conversations for which the condition holds, each with its columns."""
     seen = 0
     async with aclosing(_candidates(io, session, command, where)) as candidates:
         async for conversation in candidates:
@@ -127,29 +200,33 @@ async def _choose(io: Io, session: Session, command: QueryConversations, where: 
             if seen > io.policy.query_scan:
                 raise QueryFailed("the query looks at too much: narrow it by objectId or by m")
             budget.begin(len(msgspec.json.encode(conversation.columns)))
-            head = await io.store.find_head(conversation.id)
-            candidate = record(conversation, head, session.client_id)
+            candidate = await _record(io, session, conversation)
             if where.matches(candidate, budget):
-                best.offer(candidate, conversation.id, budget)
+                yield conversation.id, candidate
 
 
 async def _candidates(
     io: Io, session: Session, command: QueryConversations, where: Where
 ) -> AsyncGenerator[Conversation, None]:
-    """What the condition could fit, by the narrowest way there is; the condition itself is still to be checked."""
+    """What the condition could fit, by the narrowest way there is; the condition itself is still to be checked.
+
+    Temporary conversations are found by their ids alone, as they are where they come from.
+    """
     ids = command.temporary_ids or where.ids()
+    by_id = ids is not None
     if ids is None and (where.is_empty or where.members()):
         ids = tuple(await io.store.conversation_ids_of(session.client_id if where.is_empty else where.members()[0]))
     if ids is not None:
         for one in dict.fromkeys(ids):
             await io.pace.breathe()
-            conversation = await io.store.find_conversation(one)
-            if conversation is not None:
+            conversation = await find_living(io, one)
+            if conversation is not None and (by_id or conversation.kind is not Kind.TEMPORARY):
                 yield conversation
         return
     async with aclosing(io.store.scan_conversations()) as scan:
         async for conversation in scan:
-            yield conversation
+            if conversation.kind is not Kind.TEMPORARY:
+                yield conversation
 
 
 async def _page(io: Io, session: Session, command: QueryConversations, best: Best[str]) -> bytes:
@@ -159,6 +236,8 @@ async def _page(io: Io, session: Session, command: QueryConversations, best: Bes
     for one in best.take_last():
         await io.pace.breathe()
         encoded = await _encoded(io, session, command, one)
+        if encoded is None:  # it has ended meanwhile
+            continue
         page.append(encoded)
         size_bytes += len(encoded) + 1
         if size_bytes > QUERY_RESULTS_BYTES_MAX:
@@ -166,15 +245,41 @@ async def _page(io: Io, session: Session, command: QueryConversations, best: Bes
     return b"[%b]" % b",".join(reversed(page))
 
 
-async def _encoded(io: Io, session: Session, command: QueryConversations, conversation_id: str) -> bytes:
-    conversation = await io.store.find_conversation(conversation_id)
-    assert conversation is not None  # they are not deleted
-    head = await io.store.find_head(conversation_id)
-    columns = record(conversation, head, session.client_id)
-    if command.with_last_message and head.sequence and sees_messages(conversation, session.client_id):
-        message = await io.store.find_message(conversation_id, head.position)
+async def _encoded(io: Io, session: Session, command: QueryConversations, conversation_id: str) -> bytes | None:
+    conversation = await find_living(io, conversation_id)
+    if conversation is None:
+        return None
+    columns = await _record(io, session, conversation)
+    if command.with_last_message:
+        message = await _last_message(io, session, conversation)
         if message is not None:
             columns = with_last_message(columns, message)
     if command.compact:
         columns["m"] = []
     return msgspec.json.encode(columns)
+
+
+async def _record(io: Io, session: Session, conversation: Conversation) -> dict[str, Any]:
+    """Its columns as the asker sees them; the last message of a service conversation may be one to it alone."""
+    head = await io.store.find_head(conversation.id)
+    if conversation.kind is not Kind.SYSTEM or not session.client_id:
+        return record(conversation, head, session.client_id)
+    membership = await io.store.find_membership(conversation.id, session.client_id)
+    own = await io.store.find_head(personal_log(conversation.id, session.client_id))
+    muted = conversation.regulated and (await io.store.find_standing(conversation.id, session.client_id)).muted
+    state = SubscriptionState(None if membership is None else membership.joined_at, muted)
+    return record(conversation, max(head, own, key=lambda one: one.position), session.client_id, state)
+
+
+async def _last_message(io: Io, session: Session, conversation: Conversation) -> Message | None:
+    """The newest message that the asker may read."""
+    logs = [conversation.id] if sees_messages(conversation, await asker_in(io, session, conversation)) else []
+    if conversation.kind is Kind.SYSTEM and session.client_id:
+        logs.append(personal_log(conversation.id, session.client_id))
+    newest = None
+    for log_id in logs:
+        head = await io.store.find_head(log_id)
+        message = await io.store.find_message(log_id, head.position) if head.sequence else None
+        if message is not None and (newest is None or message.position > newest.position):
+            newest = message
+    return newest

@@ -2,15 +2,17 @@
 
 from collections.abc import Callable
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from fastim.core.application import Application
+from fastim.core.backlog import Backlog
 from fastim.core.policy import Policy
 from fastim.ports.bus import Bus
 from fastim.ports.clock import Clock
 from fastim.ports.directory import Directory
 from fastim.ports.lanes import Lanes
 from fastim.ports.pace import Pace
+from fastim.ports.rooms import Rooms
 from fastim.ports.store import ApplicationStore
 
 
@@ -19,6 +21,8 @@ class Io(Struct, frozen=True):
 
     Attributes:
         entropy: So many unpredictable bytes.
+        backlogs: What sessions have still to be pushed of what they missed, by session number and log; it is
+            ``fastim.service.offline`` that keeps it.
     """
 
     application: Application
@@ -27,6 +31,8 @@ class Io(Struct, frozen=True):
     lanes: Lanes
     bus: Bus
     directory: Directory
+    rooms: Rooms
     clock: Clock
     pace: Pace
     entropy: Callable[[int], bytes]
+    backlogs: dict[int, dict[str, Backlog]] = field(default_factory=dict)

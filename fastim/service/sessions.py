@@ -1,10 +1,19 @@
-"""Sessions: open, refresh, close, kick, and who is online."""
+"""Sessions: open, refresh, close, lose, kick, who is online, and who is told of it."""
 
 from base64 import urlsafe_b64encode
+from collections.abc import Iterable
 
 from msgspec import Struct
 
-from fastim.core.commands import CloseSession, OpenSession, QueryOnline, RefreshToken, ReportDevice
+from fastim.core.commands import (
+    CloseSession,
+    OpenSession,
+    QueryOnline,
+    RefreshToken,
+    ReportDevice,
+    Unwatch,
+    Watch,
+)
 from fastim.core.errors import (
     InvalidLogin,
     QueryFailed,
@@ -15,7 +24,7 @@ from fastim.core.errors import (
 from fastim.core.events import ClientKicked, SessionEvicted
 from fastim.core.ids import is_client_id
 from fastim.core.policy import ONLINE_QUERY_MAX
-from fastim.core.replies import Closed, DeviceReported, OnlineClients, Opened, Refreshed
+from fastim.core.replies import Closed, DeviceReported, OnlineClients, Opened, Refreshed, Unwatched, Watching
 from fastim.core.session import (
     CONFIG_UNSAID,
     LABEL_MAX_CHARACTERS,
@@ -27,8 +36,12 @@ from fastim.core.session import (
     replaces,
 )
 from fastim.core.units import Millis
+from fastim.ports.store import Arrival
 from fastim.service.io import Io
+from fastim.service.offline import forget_missed
+from fastim.service.rooms import come_back, give_up_place, keep_place, lose_place, rename_place
 from fastim.service.signatures import required_signature, use
+from fastim.service.wills import adopt_will, drop_will, fire_will, opening_lane
 
 TOKEN_ENTROPY_BYTES = 24
 GENERATED_ID_ENTROPY_BYTES = 12
@@ -40,18 +53,21 @@ class Opening(Struct, frozen=True):
     Attributes:
         number: The session's number to be.
         client_id: ``None``: one is to be made up.
+        address: The IP address that it comes from, or empty.
     """
 
     number: int
     client_id: str | None
     offline_mode: OfflineMode
     command: OpenSession
+    address: str = ""
 
 
-async def open_session(io: Io, opening: Opening) -> tuple[Session, Opened]:
+async def open_session(io: Io, opening: Opening) -> tuple[Session, Opened, Arrival]:
     """Open the session, or reopen it with what its token stands for.
 
-    One client's openings take turns, so of two with one tag exactly one stays.
+    One client's openings take turns, so of two with one tag exactly one stays. A device that was cut off in a chat room
+    is in it again.
     """
     client_id = opening.client_id
     if client_id is None:
@@ -60,7 +76,7 @@ async def open_session(io: Io, opening: Opening) -> tuple[Session, Opened]:
         raise InvalidLogin
     if max(len(opening.command.tag), len(opening.command.device)) > LABEL_MAX_CHARACTERS:
         raise InvalidLogin(f"a tag or device has at most {LABEL_MAX_CHARACTERS} characters")
-    async with io.lanes.hold(_lane(client_id)):
+    async with io.lanes.hold(opening_lane(client_id)):
         now = io.clock.now()
         signature = await required_signature(io, client_id, opening.command)
         others = io.directory.sessions(client_id)
@@ -73,23 +89,29 @@ async def open_session(io: Io, opening: Opening) -> tuple[Session, Opened]:
             config=Config(grant.config),
             offline_mode=opening.offline_mode,
             opened_at=Millis(max(now, await io.store.find_kick(client_id) + 1)),
+            address=opening.address,
         )
         rivals = [other for other in others if in_conflict(other, session.tag, session.device)]
         if rivals and opening.command.reconnect:
             raise SessionConflict
         await use(io, signature, opening.command)
         token = opening.command.token or _new_token(io)
-        await io.store.save_grant(client_id, token, grant)
+        arrival = await io.store.log_in(client_id, token, grant, now)
+        await adopt_will(io, session)  # before the session that left it is put out
+        room = await keep_place(io, session)
         for other in others:
             if other in rivals or replaces(other, session.device):
                 await io.bus.publish(SessionEvicted(other.number, client_id, silently=other not in rivals))
         io.directory.enter(session)
-        return session, Opened(client_id, token, io.policy.token_ttl_seconds, now)
+        if room is not None:
+            come_back(io, session, others, room)
+        await _end_displaced(io, (*others, session))
+        return session, Opened(client_id, token, io.policy.token_ttl_seconds, now), arrival
 
 
 async def refresh_token(io: Io, session: Session, command: RefreshToken) -> Refreshed:
     """A new token for an open session. Source: wire protocol, session token."""
-    async with io.lanes.hold(_lane(session.client_id)):
+    async with io.lanes.hold(opening_lane(session.client_id)):
         if session.opened_at <= await io.store.find_kick(session.client_id):
             raise SessionRequired
         await use(io, await required_signature(io, session.client_id, command), command)
@@ -111,7 +133,7 @@ async def kick_client(io: Io, client_id: str, reason: str) -> None:
     """
     if not is_client_id(client_id):
         raise InvalidLogin
-    async with io.lanes.hold(_lane(client_id)):
+    async with io.lanes.hold(opening_lane(client_id)):
         opened = (session.opened_at for session in io.directory.sessions(client_id))
         at = max((io.clock.now(), *opened))  # the clock may have been set back since
         await io.store.kick(client_id, at)
@@ -121,7 +143,18 @@ async def kick_client(io: Io, client_id: str, reason: str) -> None:
 async def close_session(io: Io, session: Session, command: CloseSession) -> Closed:
     """The client says goodbye. Its tokens stay: an SDK may reopen what its application closed."""
     io.directory.leave(session)
+    forget_missed(io, session)
+    await give_up_place(io, session)
+    await drop_will(io, session)
     return Closed()
+
+
+async def end_session(io: Io, session: Session) -> None:
+    """The session has ended, however it did, and its client has not closed it: its will is sent."""
+    io.directory.leave(session)
+    forget_missed(io, session)
+    await lose_place(io, session)
+    await fire_will(io, session)
 
 
 async def query_online(io: Io, session: Session, command: QueryOnline) -> OnlineClients:
@@ -131,12 +164,32 @@ async def query_online(io: Io, session: Session, command: QueryOnline) -> Online
     return OnlineClients(tuple(io.directory.online(dict.fromkeys(command.client_ids))))
 
 
+async def watch_clients(io: Io, session: Session, command: Watch) -> Watching:
+    """Tell the session from now on when these clients come and go, and at once which are there.
+
+    Raises:
+        QueryFailed: It would watch too many.
+    """
+    wanted = tuple(dict.fromkeys(command.client_ids))
+    io.directory.watch(session, wanted)
+    return Watching(tuple(io.directory.online(wanted)))
+
+
+async def unwatch_clients(io: Io, session: Session, command: Unwatch) -> Unwatched:
+    """Tell it of these no longer."""
+    io.directory.unwatch(session, dict.fromkeys(command.client_ids))
+    return Unwatched()
+
+
 async def report_device(io: Io, session: Session, command: ReportDevice) -> DeviceReported:
     """The device goes by another token from now on; one without a name keeps the one it has."""
     if len(command.device) > LABEL_MAX_CHARACTERS:
         raise InvalidLogin(f"a device has at most {LABEL_MAX_CHARACTERS} characters")
     if command.device:
-        io.directory.enter(session.on_device(command.device))
+        renamed = session.on_device(command.device)
+        io.directory.enter(renamed)
+        await rename_place(io, session, renamed)
+        await adopt_will(io, renamed)
     return DeviceReported()
 
 
@@ -161,9 +214,15 @@ async def _grant(io: Io, client_id: str, command: OpenSession, others: list[Sess
     )
 
 
-def _lane(client_id: str) -> tuple[str, str]:
-    """The lane in which what concerns a client's sessions takes turns; no conversation's name can be it."""
-    return "client", client_id
+async def _end_displaced(io: Io, sessions: Iterable[Session]) -> None:
+    """End those of ``sessions`` that are not there any more.
+
+    An older one had to make room on a connection that it shared with the one that opened, or the connection of the one
+    that opened was lost before it could enter. To end what has ended already is harmless.
+    """
+    for session in sessions:
+        if all(one.number != session.number for one in io.directory.sessions(session.client_id)):
+            await end_session(io, session)
 
 
 def _new_token(io: Io) -> str:

@@ -1,17 +1,26 @@
-"""Unread counts: what a client is told when it opens a session, and when it has read."""
+"""Unread counts: what a client is told when it opens a session, and when it has read.
+
+A service conversation has two logs for each client, its own and the one for all subscribers: they are counted together.
+"""
 
 from collections.abc import Iterable
 
-from fastim.core.commands import MarkRead
-from fastim.core.conversation import Kind
+from fastim.core.commands import MarkRead, ReadMark
 from fastim.core.errors import QueryFailed
 from fastim.core.events import UnreadChanged, UnreadNotice
+from fastim.core.ids import log_owner, personal_log
+from fastim.core.message import Message
 from fastim.core.policy import IDS_PER_COMMAND_MAX
 from fastim.core.session import OfflineMode, Session
 from fastim.core.units import Millis
-from fastim.core.unread import changed_since, furthest, unread, unread_since
+from fastim.core.unread import Unread, changed_since, furthest, total, unread, unread_since
 from fastim.ports.store import Joined
+from fastim.service.finding import find_living
 from fastim.service.io import Io
+from fastim.service.receipts import progress_lane, tell_read
+
+Talk = list[Joined]
+"""The logs of one conversation that a client belongs to: one, or two in a service conversation."""
 
 
 async def mark_read(io: Io, session: Session, command: MarkRead) -> None:
@@ -22,13 +31,11 @@ async def mark_read(io: Io, session: Session, command: MarkRead) -> None:
     read = []
     for mark in furthest(command.marks):
         await io.pace.breathe()
-        if await io.store.find_membership(mark.conversation_id, session.client_id) is None:
-            continue
-        membership = await io.store.mark_read(mark.conversation_id, session.client_id, mark.upto, now)
-        if membership is not None:
-            read.append(Joined(mark.conversation_id, membership, await io.store.find_head(mark.conversation_id)))
-    if read:
-        notices = await _notices(io, session.client_id, read)
+        logs = (mark.conversation_id, personal_log(mark.conversation_id, session.client_id))
+        talk = [joined for log_id in logs if (joined := await _mark(io, session.client_id, log_id, mark, now))]
+        if talk:
+            read.append(talk)
+    if notices := await _notices(io, session.client_id, read):
         await io.bus.publish(UnreadChanged(session.client_id, notices, at=now))
 
 
@@ -41,37 +48,67 @@ async def tell_unread(io: Io, session: Session, told: Millis) -> None:
         return
     since = unread_since(told, io.clock.now())
     changed = [
-        one
-        for one in await io.store.joined_conversations(session.client_id)
-        if changed_since(one.head, one.membership, since)
-        and (since > 0 or unread(one.head, one.membership, session.client_id).count)
+        talk
+        for talk in await _talks(io, session.client_id)
+        if any(changed_since(one.head, one.membership, since) for one in talk)
+        and (since > 0 or _unread(talk, session.client_id).count)
     ]
-    changed.sort(key=lambda one: one.head.timestamp, reverse=True)
+    changed.sort(key=lambda talk: max(one.head.timestamp for one in talk), reverse=True)
     await _tell(io, session, changed[: io.policy.unread_conversations])
 
 
 async def tell_all_unread(io: Io, session: Session) -> None:
     """Tell a session of every conversation in which something is unread: it missed deliveries, and of any of them."""
-    joined = await io.store.joined_conversations(session.client_id)
-    left = [one for one in joined if unread(one.head, one.membership, session.client_id).count]
+    left = [talk for talk in await _talks(io, session.client_id) if _unread(talk, session.client_id).count]
     for begin in range(0, len(left), io.policy.unread_conversations):
         await _tell(io, session, left[begin : begin + io.policy.unread_conversations])
 
 
-async def _tell(io: Io, session: Session, joined: list[Joined]) -> None:
-    if joined:
-        notices = await _notices(io, session.client_id, joined)
+async def _mark(io: Io, client_id: str, log_id: str, mark: ReadMark, now: Millis) -> Joined | None:
+    """Move the client's position in one log and tell senders who wait for that; ``None`` when it has none there."""
+    async with io.lanes.hold(progress_lane(log_id, client_id)):
+        before = await io.store.find_membership(log_id, client_id)
+        if before is None:
+            return None
+        after = await io.store.mark_read(log_id, client_id, mark.upto, now)
+        if after is None:
+            return None
+        await tell_read(io, client_id, log_id, before, after, now)
+    return Joined(log_id, after, await io.store.find_head(log_id))
+
+
+async def _tell(io: Io, session: Session, talks: list[Talk]) -> None:
+    if notices := await _notices(io, session.client_id, talks):
         now = io.clock.now()
         await io.bus.publish(UnreadChanged(session.client_id, notices, at=now, session=session.number))
 
 
-async def _notices(io: Io, client_id: str, joined: Iterable[Joined]) -> tuple[UnreadNotice, ...]:
+async def _notices(io: Io, client_id: str, talks: Iterable[Talk]) -> tuple[UnreadNotice, ...]:
+    """One for each conversation that is still there."""
     notices = []
-    for one in joined:
-        left = unread(one.head, one.membership, client_id)
-        cap = io.policy.unread_cap or left.count
-        last = await io.store.find_message(one.conversation_id, one.head.position) if one.head.sequence else None
-        conversation = await io.store.find_conversation(one.conversation_id)
-        kind = Kind.NORMAL if conversation is None else conversation.kind
-        notices.append(UnreadNotice(one.conversation_id, kind, min(left.count, cap), left.mentioned, last))
+    for talk in talks:
+        conversation = await find_living(io, log_owner(talk[0].conversation_id)[0])
+        if conversation is not None:
+            left = _unread(talk, client_id)
+            count = min(left.count, io.policy.unread_cap or left.count)
+            last = await _last_message(io, talk)
+            notices.append(UnreadNotice(conversation.id, conversation.kind, count, left.mentioned, last))
     return tuple(notices)
+
+
+async def _talks(io: Io, client_id: str) -> list[Talk]:
+    talks: dict[str, Talk] = {}
+    for joined in await io.store.joined_conversations(client_id):
+        talks.setdefault(log_owner(joined.conversation_id)[0], []).append(joined)
+    return list(talks.values())
+
+
+async def _last_message(io: Io, talk: Talk) -> Message | None:
+    newest = max(talk, key=lambda one: one.head.position)
+    if not newest.head.sequence:
+        return None
+    return await io.store.find_message(newest.conversation_id, newest.head.position)
+
+
+def _unread(talk: Talk, client_id: str) -> Unread:
+    return total(unread(one.head, one.membership, client_id) for one in talk)

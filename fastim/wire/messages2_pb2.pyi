@@ -103,6 +103,10 @@ class OpType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     members_shutuped: _ClassVar[OpType]
     members_unshutuped: _ClassVar[OpType]
     check_shutup: _ClassVar[OpType]
+    member_infos: _ClassVar[OpType]
+    member_infos_result: _ClassVar[OpType]
+    notifications: _ClassVar[OpType]
+    notifications_result: _ClassVar[OpType]
 
 class StatusType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -205,6 +209,10 @@ unshutuped: OpType
 members_shutuped: OpType
 members_unshutuped: OpType
 check_shutup: OpType
+member_infos: OpType
+member_infos_result: OpType
+notifications: OpType
+notifications_result: OpType
 on: StatusType
 off: StatusType
 unknown: DeviceType
@@ -212,7 +220,7 @@ android: DeviceType
 ios: DeviceType
 
 class GenericCommand(_message.Message):
-    __slots__ = ("cmd", "op", "appId", "peerId", "i", "installationId", "priority", "service", "serverTs", "clientTs", "notificationType", "loginMessage", "dataMessage", "sessionMessage", "errorMessage", "directMessage", "ackMessage", "unreadMessage", "readMessage", "rcpMessage", "logsMessage", "convMessage", "roomMessage", "presenceMessage", "reportMessage", "patchMessage", "pubsubMessage", "blacklistMessage", "loggedinMessage")
+    __slots__ = ("cmd", "op", "appId", "peerId", "i", "installationId", "priority", "service", "serverTs", "clientTs", "notificationType", "loginMessage", "dataMessage", "sessionMessage", "errorMessage", "directMessage", "ackMessage", "unreadMessage", "readMessage", "rcpMessage", "logsMessage", "convMessage", "roomMessage", "presenceMessage", "reportMessage", "patchMessage", "pubsubMessage", "blacklistMessage", "loggedinMessage", "nativeMessage")
     CMD_FIELD_NUMBER: _ClassVar[int]
     OP_FIELD_NUMBER: _ClassVar[int]
     APPID_FIELD_NUMBER: _ClassVar[int]
@@ -242,6 +250,7 @@ class GenericCommand(_message.Message):
     PUBSUBMESSAGE_FIELD_NUMBER: _ClassVar[int]
     BLACKLISTMESSAGE_FIELD_NUMBER: _ClassVar[int]
     LOGGEDINMESSAGE_FIELD_NUMBER: _ClassVar[int]
+    NATIVEMESSAGE_FIELD_NUMBER: _ClassVar[int]
     cmd: CommandType
     op: OpType
     appId: str
@@ -271,7 +280,8 @@ class GenericCommand(_message.Message):
     pubsubMessage: PubsubCommand
     blacklistMessage: BlacklistCommand
     loggedinMessage: LoggedinCommand
-    def __init__(self, cmd: _Optional[_Union[CommandType, str]] = ..., op: _Optional[_Union[OpType, str]] = ..., appId: _Optional[str] = ..., peerId: _Optional[str] = ..., i: _Optional[int] = ..., installationId: _Optional[str] = ..., priority: _Optional[int] = ..., service: _Optional[int] = ..., serverTs: _Optional[int] = ..., clientTs: _Optional[int] = ..., notificationType: _Optional[int] = ..., loginMessage: _Optional[_Union[LoginCommand, _Mapping]] = ..., dataMessage: _Optional[_Union[DataCommand, _Mapping]] = ..., sessionMessage: _Optional[_Union[SessionCommand, _Mapping]] = ..., errorMessage: _Optional[_Union[ErrorCommand, _Mapping]] = ..., directMessage: _Optional[_Union[DirectCommand, _Mapping]] = ..., ackMessage: _Optional[_Union[AckCommand, _Mapping]] = ..., unreadMessage: _Optional[_Union[UnreadCommand, _Mapping]] = ..., readMessage: _Optional[_Union[ReadCommand, _Mapping]] = ..., rcpMessage: _Optional[_Union[RcpCommand, _Mapping]] = ..., logsMessage: _Optional[_Union[LogsCommand, _Mapping]] = ..., convMessage: _Optional[_Union[ConvCommand, _Mapping]] = ..., roomMessage: _Optional[_Union[RoomCommand, _Mapping]] = ..., presenceMessage: _Optional[_Union[PresenceCommand, _Mapping]] = ..., reportMessage: _Optional[_Union[ReportCommand, _Mapping]] = ..., patchMessage: _Optional[_Union[PatchCommand, _Mapping]] = ..., pubsubMessage: _Optional[_Union[PubsubCommand, _Mapping]] = ..., blacklistMessage: _Optional[_Union[BlacklistCommand, _Mapping]] = ..., loggedinMessage: _Optional[_Union[LoggedinCommand, _Mapping]] = ...) -> None: ...
+    nativeMessage: NativeCommand
+    def __init__(self, cmd: _Optional[_Union[CommandType, str]] = ..., op: _Optional[_Union[OpType, str]] = ..., appId: _Optional[str] = ..., peerId: _Optional[str] = ..., i: _Optional[int] = ..., installationId: _Optional[str] = ..., priority: _Optional[int] = ..., service: _Optional[int] = ..., serverTs: _Optional[int] = ..., clientTs: _Optional[int] = ..., notificationType: _Optional[int] = ..., loginMessage: _Optional[_Union[LoginCommand, _Mapping]] = ..., dataMessage: _Optional[_Union[DataCommand, _Mapping]] = ..., sessionMessage: _Optional[_Union[SessionCommand, _Mapping]] = ..., errorMessage: _Optional[_Union[ErrorCommand, _Mapping]] = ..., directMessage: _Optional[_Union[DirectCommand, _Mapping]] = ..., ackMessage: _Optional[_Union[AckCommand, _Mapping]] = ..., unreadMessage: _Optional[_Union[UnreadCommand, _Mapping]] = ..., readMessage: _Optional[_Union[ReadCommand, _Mapping]] = ..., rcpMessage: _Optional[_Union[RcpCommand, _Mapping]] = ..., logsMessage: _Optional[_Union[LogsCommand, _Mapping]] = ..., convMessage: _Optional[_Union[ConvCommand, _Mapping]] = ..., roomMessage: _Optional[_Union[RoomCommand, _Mapping]] = ..., presenceMessage: _Optional[_Union[PresenceCommand, _Mapping]] = ..., reportMessage: _Optional[_Union[ReportCommand, _Mapping]] = ..., patchMessage: _Optional[_Union[PatchCommand, _Mapping]] = ..., pubsubMessage: _Optional[_Union[PubsubCommand, _Mapping]] = ..., blacklistMessage: _Optional[_Union[BlacklistCommand, _Mapping]] = ..., loggedinMessage: _Optional[_Union[LoggedinCommand, _Mapping]] = ..., nativeMessage: _Optional[_Union[NativeCommand, _Mapping]] = ...) -> None: ...
 
 class SessionCommand(_message.Message):
     __slots__ = ("t", "n", "s", "ua", "r", "tag", "deviceId", "sessionPeerIds", "onlineSessionPeerIds", "st", "stTtl", "code", "reason", "deviceToken", "sp", "detail", "lastUnreadNotifTime", "lastPatchTime", "configBitmap", "systemInfo")
@@ -816,3 +826,15 @@ class PubsubCommand(_message.Message):
     subtopics: _containers.RepeatedScalarFieldContainer[str]
     results: JsonObjectMessage
     def __init__(self, cid: _Optional[str] = ..., cids: _Optional[_Iterable[str]] = ..., topic: _Optional[str] = ..., subtopic: _Optional[str] = ..., topics: _Optional[_Iterable[str]] = ..., subtopics: _Optional[_Iterable[str]] = ..., results: _Optional[_Union[JsonObjectMessage, _Mapping]] = ...) -> None: ...
+
+class NativeCommand(_message.Message):
+    __slots__ = ("memberInfos", "since", "notifications", "hasMore")
+    MEMBERINFOS_FIELD_NUMBER: _ClassVar[int]
+    SINCE_FIELD_NUMBER: _ClassVar[int]
+    NOTIFICATIONS_FIELD_NUMBER: _ClassVar[int]
+    HASMORE_FIELD_NUMBER: _ClassVar[int]
+    memberInfos: _containers.RepeatedCompositeFieldContainer[ConvMemberInfo]
+    since: int
+    notifications: bytes
+    hasMore: bool
+    def __init__(self, memberInfos: _Optional[_Iterable[_Union[ConvMemberInfo, _Mapping]]] = ..., since: _Optional[int] = ..., notifications: _Optional[bytes] = ..., hasMore: _Optional[bool] = ...) -> None: ...

@@ -7,9 +7,14 @@ from typing import Any, NamedTuple
 
 from fastim.adapters.lmdb import LmdbStore
 from fastim.adapters.memory import MemoryStore
+from fastim.core.broadcast import Broadcast
 from fastim.core.conversation import Conversation, Kind
-from fastim.core.message import Draft
+from fastim.core.ids import message_id
+from fastim.core.message import Draft, place
+from fastim.core.notice import Addressed, Notice
+from fastim.core.retention import Retention
 from fastim.core.units import Millis
+from fastim.core.will import Holder, Will
 from fastim.ports.store import ApplicationStore, Store
 
 T0 = Millis(1_763_800_000_000)
@@ -17,6 +22,7 @@ DAY = 24 * 3_600_000
 WEEK = 7 * DAY
 CONVERSATION = "69216a40" + "c0" * 8
 OTHER = "69216a41" + "c0" * 8
+FOR_EVER = Retention()
 
 Backend = tuple[str, dict[str, Any]]
 
@@ -55,6 +61,37 @@ def conversation(conversation_id: str = CONVERSATION, *members: str, **fields: A
 
 def draft(sender: str = "ann", body: bytes = b"hello", **fields: Any) -> Draft:
     return Draft(sender, body, **fields)
+
+
+def service(conversation_id: str = CONVERSATION, **fields: Any) -> Conversation:
+    return conversation(conversation_id, kind=Kind.SYSTEM, **fields)
+
+
+def notice(client_id: str | None, at: int, conversation_id: str = CONVERSATION, op: str = "joined") -> Addressed:
+    """A notice to one client, or (``None``) to all members."""
+    return Addressed(client_id, Notice(op, conversation_id, Millis(at), by="ann", fields={"attr": {"n": [1, None]}}))
+
+
+def will(client_id: str, number: int = 1, device: str = "phone", body: bytes = b"farewell") -> Will:
+    """A will of the client's session with that number."""
+    holder = Holder(number, T0, device)
+    return Will(client_id, CONVERSATION, message_id(T0, b"%10d" % number), draft(client_id, body), 1, holder)
+
+
+def broadcast(at: int, valid_till: int = T0 + WEEK, body: bytes = b"all") -> Broadcast:
+    """A message to everybody that was sent at that moment; its id follows from it."""
+    moment = Millis(at)
+    message = place(draft("office", body), message_id(moment, b"0123456789"), moment, 0)
+    return Broadcast(CONVERSATION, message, Millis(valid_till))
+
+
+async def retire(part: ApplicationStore, now: int, rules: Retention = FOR_EVER) -> list[int]:
+    """Take away all that is past its time; what each step returned."""
+    steps: list[int] = []
+    while steps[-1:] != [0]:
+        assert len(steps) < 10_000, "it does not come to an end"
+        steps.append(await part.retire(rules, Millis(now)))
+    return steps
 
 
 async def fill(part: ApplicationStore, senders: str, conversation_id: str = CONVERSATION) -> None:

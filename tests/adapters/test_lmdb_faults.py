@@ -11,12 +11,33 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from fastim.adapters.lmdb.verify import verify
 from fastim.core.errors import Unavailable
+from fastim.core.ids import personal_log
 from fastim.core.message import Span
+from fastim.core.retention import Retention
+from fastim.core.session import Grant
+from fastim.core.standing import Standing
+from fastim.core.units import Millis
 from fastim.core.unread import Membership
-from tests.adapters.engines import CONVERSATION, OTHER, T0, conversation, draft, fill, opened, settle
+from fastim.ports.store import Joined
+from tests.adapters.engines import (
+    CONVERSATION,
+    DAY,
+    OTHER,
+    T0,
+    conversation,
+    draft,
+    fill,
+    notice,
+    opened,
+    retire,
+    service,
+    settle,
+    will,
+)
 
 
 def process(module: str, path: Path) -> dict[str, Any]:
@@ -152,6 +173,44 @@ class TestWritesThatFail:
             assert await part.find_conversation(OTHER) is None
             assert await part.conversation_ids_of("ann") == [CONVERSATION]
             assert (await part.append(CONVERSATION, draft("ann", token="t"), T0)).fresh
+        assert verify(tmp_path / "data").problems == ()
+
+    async def test_of_all_else_nothing_is_half_done_either(self, tmp_path: Path) -> None:
+        async with opened(tmp_path / "data") as (_, part):
+            made = await part.create_conversation(conversation(CONVERSATION, "ann", "ben"))
+            await part.create_conversation(service(OTHER))
+            await fill(part, "xxx")
+            whole = await part.history(CONVERSATION, Span())
+            await part.save_will(will("ann"))
+            with unwritable(tmp_path / "data", synchronous=False):
+                ends = await settle(
+                    part.delete_conversation(OTHER),
+                    part.change_conversation(
+                        made, standings={"ben": Standing(blocked=True)}, notices=[notice("b", T0)]
+                    ),
+                    part.patch_message(CONVERSATION, replace(whole[0], body=b"new"), T0),
+                    part.delete_message(CONVERSATION, whole[1].position),
+                    part.acknowledge(CONVERSATION, "ben", whole[2].position, T0),
+                    part.append(personal_log(OTHER, "ann"), draft(), T0),
+                    part.take_will("ann", None),
+                    part.log_in("ann", "t", Grant("", "", 0, T0), T0),
+                    part.retire(Retention(history=Millis(1)), Millis(T0 + 1_000)),
+                )
+                assert [type(end) for end in ends] == [Unavailable] * 9
+                assert await part.history(CONVERSATION, Span()) == whole
+                assert await part.find_conversation(OTHER) is not None
+            assert await part.standings(CONVERSATION) == {}
+            assert await part.notices_for("b", Millis(0), 9) == ([], False)
+            assert await part.patches_since(CONVERSATION, Millis(0), 9) == []
+            assert await part.find_membership(CONVERSATION, "ben") == Membership(T0)
+            assert await part.joined_conversations("ann") == [
+                Joined(CONVERSATION, Membership(T0), await part.find_head(CONVERSATION))
+            ]
+            assert await part.find_grant("ann", "t") is None
+            assert await part.count_users(T0 // DAY) == 0
+            assert await part.take_will("ann", None) == will("ann")
+            assert await retire(part, T0 + 1_000, Retention(history=Millis(1))) != [0]
+            assert await part.history(CONVERSATION, Span()) == []
         assert verify(tmp_path / "data").problems == ()
 
     @pytest.mark.slow

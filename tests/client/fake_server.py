@@ -1,7 +1,9 @@
 """A TCP server that speaks the protocol and does what a test tells it: real sockets, scripted answers."""
 
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import anyio
 from anyio.abc import ByteStream, SocketAttribute
@@ -15,16 +17,25 @@ QUICK = Timing(heartbeat_seconds=60.0, reply_seconds=5.0, retry_seconds=0.01, re
 
 
 class Peer:
-    """The server's end of one connection."""
+    """The server's end of one connection.
+
+    Attributes:
+        eventless: Nothing ever happens while the client is away, and it is told so without the script's doing.
+    """
 
     def __init__(self, stream: ByteStream) -> None:
         self.stream = stream
+        self.eventless = True
         self._reader = BufferedByteReceiveStream(stream)
 
     async def receive(self) -> pb.GenericCommand:
         """The next command of the client."""
-        size = int.from_bytes(await self._reader.receive_exactly(4))
-        return pb.GenericCommand.FromString(await self._reader.receive_exactly(size))
+        while True:
+            size = int.from_bytes(await self._reader.receive_exactly(4))
+            command = pb.GenericCommand.FromString(await self._reader.receive_exactly(size))
+            if not self.eventless or (command.cmd, command.op) != (pb.session, pb.notifications):
+                return command
+            await self.send(noticed(command))
 
     async def expect(self, cmd: pb.CommandType, op: pb.OpType | None = None) -> pb.GenericCommand:
         """The next command, which has to be this one."""
@@ -110,6 +121,12 @@ def refused(request: pb.GenericCommand, code: int, reason: str, detail: str = ""
 def opened(request: pb.GenericCommand, token: str = "token-1") -> pb.GenericCommand:
     granted = pb.SessionCommand(st=token, stTtl=3600)
     return reply(request, cmd=pb.session, op=pb.opened, serverTs=SERVER_TIME, sessionMessage=granted)
+
+
+def noticed(request: pb.GenericCommand, *notices: dict[str, Any], more: bool = False) -> pb.GenericCommand:
+    """What happened while the client was away."""
+    told = pb.NativeCommand(notifications=json.dumps(notices).encode(), hasMore=more)
+    return reply(request, cmd=pb.session, op=pb.notifications_result, nativeMessage=told)
 
 
 def acked(request: pb.GenericCommand, message_id: str = "m1", timestamp: int = SERVER_TIME) -> pb.GenericCommand:

@@ -1,7 +1,6 @@
 """Opening, losing and getting back a session, against a scripted server."""
 
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import anyio
@@ -14,12 +13,10 @@ from fastim.client import (
     ConnectionLost,
     Disconnected,
     Ended,
-    Event,
     MessageReceived,
     Reconnected,
     Refused,
     SessionEnded,
-    Timing,
     UnexpectedReply,
     UnreadChanged,
     connect,
@@ -42,38 +39,9 @@ from tests.client.fake_server import (
     reply,
     unread,
 )
+from tests.client.scripts import connected, rest, scripted, take
 
 pytestmark = pytest.mark.anyio
-
-Script = Callable[[FakeServer], Coroutine[Any, Any, None]]
-
-
-@asynccontextmanager
-async def scripted(script: Script) -> AsyncIterator[FakeServer]:
-    """A server that plays ``script``, which has to come to its end."""
-    async with fake_server() as server, anyio.create_task_group() as tasks:
-        tasks.start_soon(script, server)
-        yield server
-
-
-def connected(
-    server: FakeServer, timing: Timing = QUICK, events_max: int = 1000
-) -> AbstractAsyncContextManager[Client]:
-    return connect(
-        server.address, app_id="app-under-test", client_id="tom", device="phone", timing=timing, events_max=events_max
-    )
-
-
-async def take(client: Client, count: int) -> list[Event]:
-    events = client.events()
-    with anyio.fail_after(5):
-        return [await anext(events) for _ in range(count)]
-
-
-async def rest(client: Client) -> list[Event]:
-    with anyio.fail_after(5):
-        return [event async for event in client.events()]
-
 
 # -- opening -----------------------------------------------------------------------------------------------------------
 
@@ -98,8 +66,9 @@ async def test_the_first_opening_says_who_and_on_what_device() -> None:
     assert (request.appId, request.peerId) == ("app-under-test", "tom")
     session = request.sessionMessage
     assert (session.tag, session.deviceId, session.r, session.lastUnreadNotifTime) == ("Mobile", "phone", False, 77)
-    assert session.configBitmap == 2 + 8 + 32 + 128
+    assert session.configBitmap == 1 + 2 + 8 + 16 + 32 + 128
     assert not session.HasField("st")
+    assert not session.HasField("lastPatchTime")
 
 
 async def test_an_opening_without_a_device_is_a_device_of_its_own() -> None:
@@ -761,7 +730,9 @@ async def test_a_request_is_answered_though_nobody_reads_the_events_before_the_r
 
 async def test_a_client_that_wants_no_events_keeps_none_and_acknowledges_nothing() -> None:
     async def script(server: FakeServer) -> None:
-        peer = await server.accept_session()
+        peer = await server.accept()
+        request = await peer.open()
+        assert request.sessionMessage.configBitmap == 2 + 8 + 32 + 128
         await peer.send(delivery("m1"), delivery("m2"))
         await peer.send(acked(await peer.expect(pb.direct)))
         await peer.say_goodbye()

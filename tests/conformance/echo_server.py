@@ -14,7 +14,7 @@ from aiohttp import web
 from fastim._frames import encode_websocket
 from fastim.core.session import OfflineMode
 from fastim.doors.http.front import Front, HttpDoor
-from fastim.doors.http.handshake import Handshake
+from fastim.doors.http.handshake import Handshake, Request
 from fastim.doors.websocket import WebSocketProtocol
 from fastim.runtime.connection import Connection
 from fastim.runtime.deadlines import Deadlines
@@ -57,7 +57,7 @@ class EchoProtocol(WebSocketProtocol):
 
     def __init__(self, transport: asyncio.Transport, gateway: Gateway, offline_mode: OfflineMode) -> None:
         self._either = EitherFraming()
-        super().__init__(transport, gateway, self._either, offline_mode)
+        super().__init__(transport, gateway, self._either, offline_mode, "")
 
     def _take(self, opcode: int, payload: bytes) -> None:
         if opcode != TEXT:
@@ -71,7 +71,7 @@ class EchoProtocol(WebSocketProtocol):
 class EchoDoor(HttpDoor):
     """The HTTP door, with ``EchoProtocol`` behind a handshake."""
 
-    def upgrade(self, transport: asyncio.Transport, handshake: Handshake, rest: bytes) -> None:
+    def upgrade(self, transport: asyncio.Transport, request: Request, handshake: Handshake, rest: bytes) -> None:
         transport.write(handshake.answer)
         protocol = EchoProtocol(transport, self.gateway, handshake.offline_mode)
         if rest:

@@ -1,9 +1,12 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from fastim.core.commands import ReadHistory
 from fastim.core.errors import HistoryFailed
-from fastim.core.history import span
-from fastim.core.message import Message, Position, type_of
+from fastim.core.history import merged, span
+from fastim.core.message import Message, Position, Span, type_of
 from fastim.core.units import Millis
 
 T1, T2, T3 = (Position(Millis(moment), f"m{moment}") for moment in (1, 2, 3))
@@ -70,3 +73,28 @@ def test_limits() -> None:
 )
 def test_the_type_of_a_body(body: bytes, binary: bool, expected: int | None) -> None:
     assert type_of(Message("m", Millis(1), 1, "tom", body, binary=binary)) == expected
+
+
+@pytest.mark.rule("1.16")
+@given(st.lists(st.booleans(), max_size=20), st.integers(0, 6), st.booleans())
+def test_two_logs_read_page_by_page_are_one_in_order(places: list[bool], limit: int, newest_first: bool) -> None:
+    log = [Message(f"m{number:02}", Millis(number // 2), 1, "tom", b"") for number in range(len(places))]
+    parts = [
+        [message for message, place in zip(log, places, strict=True) if place is wanted] for wanted in (False, True)
+    ]
+
+    def page(part: list[Message], asked: Span) -> list[Message]:
+        newer = [one for one in part if asked.after is None or one.position > asked.after]
+        found = [one for one in newer if asked.before is None or one.position < asked.before]
+        return found[max(len(found) - asked.limit, 0) :] if asked.newest_first else found[: asked.limit]
+
+    seen: list[Message] = []
+    asked = Span(newest_first=newest_first, limit=limit)
+    while found := merged(page(parts[0], asked), page(parts[1], asked), asked):
+        assert len(found) <= limit
+        seen = found + seen if newest_first else seen + found
+        if newest_first:
+            asked = replace(asked, before=found[0].position)
+        else:
+            asked = replace(asked, after=found[-1].position)
+    assert seen == (log if limit else [])

@@ -8,6 +8,7 @@ from fastim.core.ids import (
     conversation_id,
     is_client_id,
     is_conversation_id,
+    made_at,
     message_id,
     unique_id,
 )
@@ -25,6 +26,17 @@ def test_message_ids_sort_by_time_as_plain_ascii(
     assert len(one) == MESSAGE_ID_LENGTH
     assert one.isascii()
     assert (one < other) == ((first, first_entropy) < (second, second_entropy))
+
+
+@given(moments, entropies)
+def test_a_message_id_says_when_it_was_made(moment: Millis, entropy: bytes) -> None:
+    assert made_at(message_id(moment, entropy)) == moment
+
+
+@given(st.text())
+def test_what_has_not_the_shape_of_a_message_id_says_nothing(text: str) -> None:
+    assert made_at(text) is None
+    assert made_at("+" * MESSAGE_ID_LENGTH) is None
 
 
 @given(st.integers(0, 2**48 - 1).map(Millis), st.booleans())

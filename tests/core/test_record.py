@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from fastim.core.attributes import RESERVED_COLUMNS, initial_columns
 from fastim.core.conversation import Conversation, Kind
 from fastim.core.message import Message
-from fastim.core.record import record, with_last_message
+from fastim.core.record import SubscriptionState, record, with_last_message
 from fastim.core.units import Millis
 from fastim.core.unread import Head
 
@@ -107,3 +107,29 @@ def test_a_last_message_that_is_binary_is_base64() -> None:
 def test_a_last_message_that_is_not_utf8_can_still_be_told_in_json() -> None:
     columns = with_last_message({}, _message(b"a\xff"))
     assert msgspec.json.decode(msgspec.json.encode(columns))["msg"] == "a�"
+
+
+@pytest.mark.rule("1.19")
+def test_a_temporary_conversation_tells_its_time_to_live_twice() -> None:
+    """C# knows such conversations by the last two only. Source: wire protocol, result objects of conv/query."""
+    temporary = seen(replace(TEA, kind=Kind.TEMPORARY, ttl_seconds=60, unique_key="u"))
+    shown = {key: temporary.get(key) for key in ("temp", "ttl", "tempConv", "tempConvTTL", "unique", "conv_type")}
+    assert shown == {"temp": True, "ttl": 60, "tempConv": True, "tempConvTTL": 60, "unique": None, "conv_type": 4}
+
+
+@pytest.mark.rule("1.17")
+def test_a_subscriber_is_told_that_it_is_one() -> None:
+    service = replace(TEA, kind=Kind.SYSTEM, members=(), muted=())
+    subscribed = record(service, Head(), "tom", SubscriptionState(since=NOON, muted=True))
+    assert [subscribed[key] for key in ("sys", "joined", "joinedAt", "muted")] == [True, True, NOON, True]
+    stranger = record(service, Head(), "tom", SubscriptionState())
+    assert (stranger["joined"], stranger["muted"]) == (False, False)
+    assert "joinedAt" not in stranger
+
+
+@pytest.mark.rule("8.4")
+def test_a_last_message_that_was_patched_says_when() -> None:
+    message = Message("m", NOON, 1, "tom", b"{}")
+    assert "patch_timestamp" not in with_last_message({}, message)
+    patched = with_last_message({}, replace(message, patched_at=Millis(NOON + 5)))
+    assert patched["patch_timestamp"] == NOON + 5

@@ -4,8 +4,20 @@ import hmac
 import pytest
 from msgspec.structs import replace
 
-from fastim.core.commands import Signature
-from fastim.core.signature import AHEAD, VALID, login_texts, member_texts, start_texts, vouches
+from fastim.core.commands import ChangeBlocks, RefuseConversations, Signature
+from fastim.core.signature import (
+    AHEAD,
+    VALID,
+    digest,
+    history_texts,
+    login_texts,
+    member_texts,
+    named,
+    signature_wanted,
+    signed_texts,
+    start_texts,
+    vouches,
+)
 from fastim.core.units import Millis
 
 KEY = "master"
@@ -83,3 +95,35 @@ def test_inviting_is_not_kicking() -> None:
     assert vouches(signature, member_texts("app", "tom", "conv", ["b", "a"], "invite", signature), KEY, NOW)
     assert not vouches(signature, member_texts("app", "tom", "conv", ["b", "a"], "kick", signature), KEY, NOW)
     assert not vouches(signature, member_texts("app", "tom", "other", ["b", "a"], "invite", signature), KEY, NOW)
+
+
+def test_blocking_and_refusing_are_signed_each_in_its_own_words() -> None:
+    block, unblock = (ChangeBlocks("conv", ("b", "a", "b"), blocked) for blocked in (True, False))
+    refuse, allow = (RefuseConversations(("conv",), refused) for refused in (True, False))
+    texts = [signed_texts("app", "tom", command, LOGIN) for command in (block, unblock, refuse, allow)]
+    assert texts == [
+        [f"app:tom:conv:a:b:{NOW}:n:conversation-block-clients"],
+        [f"app:tom:conv:a:b:{NOW}:n:conversation-unblock-clients"],
+        [f"app:tom:conv::{NOW}:n:client-block-conversations"],
+        [f"app:tom:conv::{NOW}:n:client-unblock-conversations"],
+    ]
+    assert all(signature_wanted(command, "tom") for command in (block, unblock, refuse, allow))
+    assert named(block) == ("b", "a", "b")
+    assert named(refuse) == ()
+
+
+def test_of_several_refused_conversations_the_ids_ascend() -> None:
+    (text,) = signed_texts("app", "tom", RefuseConversations(("d", "c", "d"), refused=True), LOGIN)
+    assert text == f"app:tom:c:d::{NOW}:n:client-block-conversations"
+
+
+def test_history_over_rest_is_signed_with_the_nonce_first() -> None:
+    signature = sign(f"app:tom:conv:n:{NOW}")
+    assert vouches(signature, history_texts("app", "tom", "conv", signature), KEY, NOW)
+    assert not vouches(signature, history_texts("app", "jerry", "conv", signature), KEY, NOW)
+    assert not vouches(sign(f"app:tom:conv:{NOW}:n"), history_texts("app", "tom", "conv", signature), KEY, NOW)
+
+
+def test_what_is_signed_here_counts_here() -> None:
+    assert digest(f"app:tom::{NOW}:n", KEY) == LOGIN.digest
+    assert login_counts(replace(LOGIN, digest=digest(f"app:tom::{NOW}:n", KEY)))

@@ -1,3 +1,4 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -5,7 +6,18 @@ from msgspec.structs import replace
 from fastim.core.commands import ReadMark
 from fastim.core.message import Message, Position
 from fastim.core.units import Millis
-from fastim.core.unread import OVERLAP, Head, Membership, advance, changed_since, furthest, unread, unread_since
+from fastim.core.unread import (
+    OVERLAP,
+    Head,
+    Membership,
+    Unread,
+    advance,
+    changed_since,
+    furthest,
+    total,
+    unread,
+    unread_since,
+)
 
 
 def message(sequence: int, sender: str, mention_all: bool = False) -> Message:
@@ -48,6 +60,12 @@ def test_two_entries_are_enough_to_know_who_is_mentioned_by_a_message_to_all(
     told = unread(head, member, client)
     assert told.count == len(rest)
     assert told.mentioned == any(all_ for _, all_ in rest)
+
+
+@pytest.mark.rule("7.8")
+def test_two_logs_are_counted_together() -> None:
+    assert total([Unread(2, mentioned=False), Unread(3, mentioned=True)]) == Unread(5, mentioned=True)
+    assert total([]) == Unread(0, mentioned=False)
 
 
 def test_of_several_marks_in_a_conversation_the_furthest_counts() -> None:

@@ -262,6 +262,29 @@ async def test_a_handshake_may_come_on_a_kept_alive_connection() -> None:
         assert await client.is_cut()
 
 
+@pytest.mark.parametrize("later", [False, True])
+@pytest.mark.parametrize(
+    ("trusted", "forwarded", "address"),
+    [
+        (("127.0.0.0/8",), "198.51.100.1, 203.0.113.7", "203.0.113.7"),
+        (("127.0.0.0/8",), None, "127.0.0.1"),
+        ((), "203.0.113.7", "127.0.0.1"),
+    ],
+)
+async def test_behind_a_proxy_a_websocket_has_the_address_of_its_client(
+    trusted: tuple[str, ...], forwarded: str | None, address: str, later: bool
+) -> None:
+    settings = Http(trusted_proxies=trusted)
+    async with building(trusted_proxies=trusted) as house, await Socket.to(await house.http(settings)) as client:
+        if later:
+            await client.write(GET)
+            await client.read_response()
+        first = Frame(Opcode.BINARY, b"first").serialize(mask=True)
+        await client.write(handshake(X_Forwarded_For=forwarded) + first)
+        connection, _ = await house.recorder.received.get()
+        assert connection.address == address
+
+
 async def test_closing_the_door_ends_http_and_leaves_websockets() -> None:
     async with building() as house:
         address = await house.http()

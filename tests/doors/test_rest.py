@@ -1,61 +1,29 @@
 import hashlib
-import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import pytest
 
 from fastim.core.errors import Unavailable
-from fastim.doors.http.rest import add_rest
-from fastim.runtime.back_office import BackOffice
 from fastim.wire import messages2_pb2 as pb
-from tests.doors.building import Socket, building
-from tests.runtime.node import Node, running_node
+from tests.doors.office import MASTER, UNAUTHORIZED, Office, office
 
 pytestmark = pytest.mark.anyio
 
 KICK = "/1.2/rtm/clients/tom/kick"
-MASTER = ["X-LC-Id: app", "X-LC-Key: master,master"]
-UNAUTHORIZED = (401, {"code": 401, "error": "Unauthorized."})
 
 
 def sign(key: str, timestamp: str = "1453014943466") -> str:
     return f"{hashlib.md5((timestamp + key).encode()).hexdigest()},{timestamp}"
 
 
-class Office:
-    """A client of the REST calls, and the node behind them."""
-
-    def __init__(self, node: Node, socket: Socket) -> None:
-        self.node = node
-        self._socket = socket
-
-    async def ask(
-        self, target: str, *fields: str, body: bytes = b"", method: str = "POST"
-    ) -> tuple[int, dict[str, object]]:
-        lines = (f"{method} {target} HTTP/1.1", "Host: a", f"Content-Length: {len(body)}", *fields, "\r\n")
-        await self._socket.write("\r\n".join(lines).encode("latin-1") + body)
-        status, header, answer = await self._socket.read_response()
-        assert header["content-type"].startswith("application/json")
-        return status, json.loads(answer)
-
-    async def kicked(self) -> bool:
-        """Whether tom ever was."""
-        return await self.node.store.find_kick("tom") > 0
-
-
-@asynccontextmanager
-async def office() -> AsyncIterator[Office]:
-    async with running_node() as node, building() as house:
-        add_rest(house.application, BackOffice(node.dispatcher))
-        async with await Socket.to(await house.http()) as socket:
-            yield Office(node, socket)
+async def kicked(rest: Office) -> bool:
+    """Whether tom ever was."""
+    return await rest.node.store.find_kick("tom") > 0
 
 
 @pytest.mark.parametrize(
     "fields",
     [
-        MASTER,
+        list(MASTER),
         ["x-lc-id: app", "x-lc-key: master,master"],
         ["X-LC-Id: app", f"X-LC-Sign: {sign('master')},master"],
         ["X-LC-Id: app", f"X-LC-Sign: {sign('master').upper()},master"],
@@ -70,7 +38,7 @@ async def office() -> AsyncIterator[Office]:
 async def test_a_master_key_opens_in_every_form_that_sdks_have(fields: list[str]) -> None:
     async with office() as rest:
         assert await rest.ask(KICK, *fields) == (200, {})
-        assert await rest.kicked()
+        assert await kicked(rest)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +80,7 @@ async def test_a_master_key_opens_in_every_form_that_sdks_have(fields: list[str]
 async def test_anything_less_is_refused_with_the_same_words(fields: list[str]) -> None:
     async with office() as rest:
         assert await rest.ask(KICK, *fields) == UNAUTHORIZED
-        assert not await rest.kicked()
+        assert not await kicked(rest)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +133,7 @@ async def test_a_body_that_says_something_else_kicks_nobody(body: bytes) -> None
         status, problem = await rest.ask(KICK, *MASTER, body=body)
         assert (status, problem["code"]) == (400, 400)
         assert problem["error"]
-        assert not await rest.kicked()
+        assert not await kicked(rest)
         assert await rest.ask(KICK, *MASTER) == (200, {})
 
 
@@ -173,7 +141,7 @@ async def test_a_body_without_end_is_not_read_to_its_end() -> None:
     async with office() as rest:
         status, problem = await rest.ask(KICK, *MASTER, body=b'{"reason": "' + b"x" * 2_000_000)
         assert (status, problem["code"]) == (413, 413)
-        assert not await rest.kicked()
+        assert not await kicked(rest)
 
 
 @pytest.mark.parametrize("client_id", ["x" * 65, "a%00b", "%0A", "%7F"])
@@ -193,7 +161,7 @@ async def test_an_id_in_the_path_may_have_any_character(client_id: str) -> None:
 async def test_another_method_is_not_the_call(method: str, status: int) -> None:
     async with office() as rest:
         assert (await rest.ask(KICK, *MASTER, method=method))[0] == status
-        assert not await rest.kicked()
+        assert not await kicked(rest)
 
 
 async def test_while_the_store_cannot_write_the_call_is_to_be_made_again() -> None:

@@ -67,6 +67,50 @@ def direct(**fields: Any) -> Row:
     )
 
 
+def patch(**fields: Any) -> Row:
+    """A change to a message that is not there: who may not change any is not told that."""
+    item = {"mid": "m", "timestamp": 1, **fields}
+    return Row(
+        lambda cid, me, other: {
+            "cmd": pb.patch,
+            "op": pb.modify,
+            "patchMessage": pb.PatchCommand(patches=[pb.PatchItem(cid=cid, **item)]),
+        },
+        *(4404, 4317, 4303),
+    )
+
+
+def governing(op: pb.OpType) -> Row:
+    """What takes an owner or manager."""
+    return Row(lambda cid, me, other: conv(op, cid=cid, m=[other]), 4320, 4320, 4303)
+
+
+def blacklist(op: pb.OpType, member: Answer, stranger: Answer) -> Row:
+    return Row(
+        lambda cid, me, other: {
+            "cmd": pb.blacklist,
+            "op": op,
+            "blacklistMessage": pb.BlacklistCommand(srcCid=cid, toPids=[other]),
+        },
+        *(member, stranger, 4303),
+    )
+
+
+def own_blacklist(op: pb.OpType, nowhere: Answer = OK) -> Row:
+    return Row(
+        lambda cid, me, other: {
+            "cmd": pb.blacklist,
+            "op": op,
+            "blacklistMessage": pb.BlacklistCommand(srcPid=me, toCids=[cid]),
+        },
+        nowhere=nowhere,
+    )
+
+
+def watching(op: pb.OpType, client_id: str) -> Fields:
+    return {"cmd": pb.presence, "op": op, "presenceMessage": pb.PresenceCommand(sessionPeerIds=[client_id])}
+
+
 ROWS: dict[str, Row] = {
     "send": direct(),
     "send what is not stored": direct(transient=True),
@@ -97,6 +141,42 @@ ROWS: dict[str, Row] = {
         stranger=SILENCE,
         nowhere=SILENCE,
     ),
+    "modify": patch(data=b"changed"),
+    "recall": patch(recall=True),
+    "ask how far others have read": about(pb.max_read, 4317),
+    "ask how far each has read": about(pb.max_read, 4317, queryAllMembers=True),
+    "list occupants": Row(lambda cid, me, other: conv(pb.members, cid=cid), 4316, 4316, 4303),
+    "give a role": Row(
+        lambda cid, me, other: conv(
+            pb.member_info_update,
+            cid=cid,
+            targetClientId=other,
+            info=pb.ConvMemberInfo(pid=other, role="Manager"),
+        ),
+        *(4320, 4320, 4303),
+    ),
+    "list roles": about(pb.member_infos, 4317),
+    "silence": governing(pb.add_shutup),
+    "let speak": governing(pb.remove_shutup),
+    "list the silenced": about(pb.query_shutup, 4317),
+    "ask who is silenced": about(pb.check_shutup, 4317, m=["tyke"]),
+    "block": blacklist(pb.block, 4320, 4320),
+    "unblock": blacklist(pb.unblock, 4320, 4320),
+    "list the blocked": blacklist(pb.query, OK, 4317),
+    "ask who is blocked": blacklist(pb.check_block, OK, 4317),
+    "refuse to be added": own_blacklist(pb.block, nowhere=4303),
+    "refuse no longer": own_blacklist(pb.unblock),
+    "list what one refuses": own_blacklist(pb.query),
+    "ask what one refuses": own_blacklist(pb.check_block),
+    "ask what was missed": Row(
+        lambda cid, me, other: {
+            "cmd": pb.session,
+            "op": pb.notifications,
+            "nativeMessage": pb.NativeCommand(since=1),
+        }
+    ),
+    "watch": Row(lambda cid, me, other: watching(pb.subscribe, other)),
+    "watch no longer": Row(lambda cid, me, other: watching(pb.unsubscribe, other)),
     "acknowledge": Row(
         lambda cid, me, other: {"cmd": pb.ack, "ackMessage": pb.AckCommand(cid=cid, mid="m")},
         member=SILENCE,
@@ -122,7 +202,10 @@ ROWS: dict[str, Row] = {
     "log in": Row(lambda cid, me, other: {"cmd": pb.login}, unopened=OK),
 }
 
-CHANGING = {"join", "leave", "mark as read", "start", "refresh", "report a device", "close"}
+CHANGING = {
+    *("join", "leave", "mark as read", "start", "refresh", "report a device", "close"),
+    *("refuse to be added", "refuse no longer", "watch", "watch no longer"),
+}
 """What a stranger may do that changes something, if only for itself."""
 
 

@@ -80,7 +80,7 @@ async def test_fields_of_the_future_are_skipped(server: ServerProcess) -> None:
     async with wire(server) as line:
         await line.open(someone("tom"))
         body = pb.GenericCommand(cmd=pb.conv, op=pb.query, i=5, convMessage=pb.ConvCommand(limit=0)).SerializeToString()
-        await line.send_frame(body + b"\xc2\x3e\x03new" + b"\xc8\x3e\x01")
+        await line.send_frame(body + b"\x82\x7d\x03new" + b"\x88\x7d\x01")
         assert (await line.receive()).op == pb.results
 
 

@@ -1,19 +1,24 @@
 """A store that takes its time."""
 
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Generic, TypeVar
 
 import trio
 
+from fastim.core.broadcast import Broadcast
 from fastim.core.conversation import Conversation
 from fastim.core.errors import Unavailable
 from fastim.core.message import Draft, Message, Position, Span
+from fastim.core.notice import Addressed, Notice
+from fastim.core.retention import Retention
 from fastim.core.session import Grant
+from fastim.core.standing import Standing
 from fastim.core.units import Millis
 from fastim.core.unread import Head, Membership
-from fastim.ports.store import Appended, ApplicationStore, Joined
+from fastim.core.will import Holder, Will
+from fastim.ports.store import Acknowledged, Appended, ApplicationStore, Arrival, Joined, Stay, Subscription
 
 R = TypeVar("R")
 
@@ -67,50 +72,160 @@ class PacedStore:
         await trio.lowlevel.checkpoint()
         return await self._store.conversation_ids_of(client_id)
 
-    async def find_message(self, conversation_id: str, position: Position) -> Message | None:
-        await trio.lowlevel.checkpoint()
-        return await self._store.find_message(conversation_id, position)
+    def create_conversation(
+        self, conversation: Conversation, notices: Sequence[Addressed] = ()
+    ) -> Awaitable[Conversation]:
+        return self._queued(lambda: self._store.create_conversation(conversation, notices))
 
-    async def history(
-        self, conversation_id: str, span: Span, wanted: Callable[[Message], bool] | None = None
-    ) -> list[Message]:
-        await trio.lowlevel.checkpoint()
-        return await self._store.history(conversation_id, span, wanted)
+    def change_conversation(
+        self,
+        conversation: Conversation,
+        *,
+        joined: Iterable[str] = (),
+        left: Iterable[str] = (),
+        standings: Mapping[str, Standing] = {},
+        notices: Sequence[Addressed] = (),
+    ) -> Awaitable[None]:
+        return self._queued(
+            lambda: self._store.change_conversation(
+                conversation, joined=joined, left=left, standings=standings, notices=notices
+            )
+        )
 
-    async def find_head(self, conversation_id: str) -> Head:
-        await trio.lowlevel.checkpoint()
-        return await self._store.find_head(conversation_id)
+    def delete_conversation(self, conversation_id: str) -> Awaitable[bool]:
+        return self._queued(lambda: self._store.delete_conversation(conversation_id))
 
-    async def find_membership(self, conversation_id: str, client_id: str) -> Membership | None:
+    async def find_standing(self, conversation_id: str, client_id: str) -> Standing:
         await trio.lowlevel.checkpoint()
-        return await self._store.find_membership(conversation_id, client_id)
+        return await self._store.find_standing(conversation_id, client_id)
+
+    async def standings(self, conversation_id: str) -> dict[str, Standing]:
+        await trio.lowlevel.checkpoint()
+        return await self._store.standings(conversation_id)
+
+    async def subscriptions(self, conversation_id: str, after: str, limit: int) -> list[Subscription]:
+        await trio.lowlevel.checkpoint()
+        return await self._store.subscriptions(conversation_id, after, limit)
+
+    async def count_subscriptions(self, conversation_id: str) -> int:
+        await trio.lowlevel.checkpoint()
+        return await self._store.count_subscriptions(conversation_id)
+
+    def refuse_conversations(
+        self, client_id: str, conversation_ids: Iterable[str], refused: bool, now: Millis
+    ) -> Awaitable[None]:
+        return self._queued(lambda: self._store.refuse_conversations(client_id, conversation_ids, refused, now))
+
+    async def refused_conversations(self, client_id: str) -> list[str]:
+        await trio.lowlevel.checkpoint()
+        return await self._store.refused_conversations(client_id)
+
+    def append(self, log_id: str, draft: Draft, now: Millis) -> Awaitable[Appended]:
+        return self._queued(lambda: self._store.append(log_id, draft, now))
+
+    def patch_message(self, log_id: str, message: Message, now: Millis) -> Awaitable[Message]:
+        return self._queued(lambda: self._store.patch_message(log_id, message, now))
+
+    async def patches_since(self, log_id: str, moment: Millis, limit: int) -> list[Message]:
+        await trio.lowlevel.checkpoint()
+        return await self._store.patches_since(log_id, moment, limit)
+
+    def delete_message(self, log_id: str, position: Position) -> Awaitable[bool]:
+        return self._queued(lambda: self._store.delete_message(log_id, position))
+
+    async def find_message(self, log_id: str, position: Position) -> Message | None:
+        await trio.lowlevel.checkpoint()
+        return await self._store.find_message(log_id, position)
+
+    async def messages_from(self, log_id: str, sequence: int, limit: int) -> list[Message]:
+        await trio.lowlevel.checkpoint()
+        return await self._store.messages_from(log_id, sequence, limit)
+
+    async def history(self, log_id: str, span: Span, wanted: Callable[[Message], bool] | None = None) -> list[Message]:
+        await trio.lowlevel.checkpoint()
+        return await self._store.history(log_id, span, wanted)
+
+    async def find_head(self, log_id: str) -> Head:
+        await trio.lowlevel.checkpoint()
+        return await self._store.find_head(log_id)
+
+    async def find_membership(self, log_id: str, client_id: str) -> Membership | None:
+        await trio.lowlevel.checkpoint()
+        return await self._store.find_membership(log_id, client_id)
 
     async def joined_conversations(self, client_id: str) -> list[Joined]:
         await trio.lowlevel.checkpoint()
         return await self._store.joined_conversations(client_id)
 
-    async def find_grant(self, client_id: str, token: str) -> Grant | None:
-        await trio.lowlevel.checkpoint()
-        return await self._store.find_grant(client_id, token)
-
-    def create_conversation(self, conversation: Conversation) -> Awaitable[Conversation]:
-        return self._queued(lambda: self._store.create_conversation(conversation))
-
-    def change_conversation(
-        self, conversation: Conversation, *, joined: Iterable[str] = (), left: Iterable[str] = ()
-    ) -> Awaitable[None]:
-        return self._queued(lambda: self._store.change_conversation(conversation, joined=joined, left=left))
-
-    def append(self, conversation_id: str, draft: Draft, now: Millis) -> Awaitable[Appended]:
-        return self._queued(lambda: self._store.append(conversation_id, draft, now))
+    def acknowledge(self, log_id: str, client_id: str, upto: Position, now: Millis) -> Awaitable[Acknowledged | None]:
+        return self._queued(lambda: self._store.acknowledge(log_id, client_id, upto, now))
 
     def mark_read(
-        self, conversation_id: str, client_id: str, upto: Position | None, now: Millis
+        self, log_id: str, client_id: str, upto: Position | None, now: Millis
     ) -> Awaitable[Membership | None]:
-        return self._queued(lambda: self._store.mark_read(conversation_id, client_id, upto, now))
+        return self._queued(lambda: self._store.mark_read(log_id, client_id, upto, now))
+
+    def add_notices(self, notices: Sequence[Addressed]) -> Awaitable[None]:
+        return self._queued(lambda: self._store.add_notices(notices))
+
+    async def notices_for(self, client_id: str, since: Millis, limit: int) -> tuple[list[Notice], bool]:
+        await trio.lowlevel.checkpoint()
+        return await self._store.notices_for(client_id, since, limit)
+
+    def save_will(self, will: Will) -> Awaitable[None]:
+        return self._queued(lambda: self._store.save_will(will))
+
+    def take_will(self, client_id: str, holder: Holder | None) -> Awaitable[Will | None]:
+        return self._queued(lambda: self._store.take_will(client_id, holder))
+
+    async def find_will(self, client_id: str) -> Will | None:
+        await trio.lowlevel.checkpoint()
+        return await self._store.find_will(client_id)
+
+    async def wills(self) -> list[Will]:
+        await trio.lowlevel.checkpoint()
+        return await self._store.wills()
+
+    def save_stay(self, stay: Stay) -> Awaitable[None]:
+        return self._queued(lambda: self._store.save_stay(stay))
+
+    def forget_stay(self, client_id: str, device: str) -> Awaitable[None]:
+        return self._queued(lambda: self._store.forget_stay(client_id, device))
+
+    async def find_stay(self, client_id: str, device: str) -> Stay | None:
+        await trio.lowlevel.checkpoint()
+        return await self._store.find_stay(client_id, device)
+
+    async def stays(self) -> list[Stay]:
+        await trio.lowlevel.checkpoint()
+        return await self._store.stays()
+
+    def save_broadcast(self, broadcast: Broadcast) -> Awaitable[None]:
+        return self._queued(lambda: self._store.save_broadcast(broadcast))
+
+    async def broadcasts(self, since: Millis = Millis(0)) -> list[Broadcast]:
+        await trio.lowlevel.checkpoint()
+        return await self._store.broadcasts(since)
+
+    def delete_broadcast(self, message_id: str) -> Awaitable[bool]:
+        return self._queued(lambda: self._store.delete_broadcast(message_id))
+
+    def saw_broadcasts(self, client_id: str, upto: Millis) -> Awaitable[None]:
+        return self._queued(lambda: self._store.saw_broadcasts(client_id, upto))
+
+    async def count_users(self, day: int) -> int:
+        await trio.lowlevel.checkpoint()
+        return await self._store.count_users(day)
 
     def save_grant(self, client_id: str, token: str, grant: Grant) -> Awaitable[None]:
         return self._queued(lambda: self._store.save_grant(client_id, token, grant))
+
+    def log_in(self, client_id: str, token: str, grant: Grant, now: Millis) -> Awaitable[Arrival]:
+        return self._queued(lambda: self._store.log_in(client_id, token, grant, now))
+
+    async def find_grant(self, client_id: str, token: str) -> Grant | None:
+        await trio.lowlevel.checkpoint()
+        return await self._store.find_grant(client_id, token)
 
     def kick(self, client_id: str, at: Millis) -> Awaitable[None]:
         return self._queued(lambda: self._store.kick(client_id, at))
@@ -121,6 +236,9 @@ class PacedStore:
 
     def use_once(self, name: str, until: Millis) -> Awaitable[bool]:
         return self._queued(lambda: self._store.use_once(name, until))
+
+    def retire(self, rules: Retention, now: Millis) -> Awaitable[int]:
+        return self._queued(lambda: self._store.retire(rules, now))
 
     def _queued(self, begin: Callable[[], Awaitable[R]]) -> "_Write[R]":
         write = _Write(begin)

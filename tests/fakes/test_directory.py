@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from fastim.core.errors import QueryFailed
+from fastim.core.policy import WATCHED_MAX
 from fastim.core.session import Config, OfflineMode, Session
 from fastim.core.units import Millis
 from fastim.ports.directory import Directory
@@ -83,6 +85,52 @@ async def test_entering_again_renews_a_session_in_its_place(place: Open) -> None
         assert directory.sessions("tom") == [renamed, second]
         directory.leave(first)
         assert directory.sessions("tom") == [second]
+
+
+@on_asyncio
+async def test_every_client_is_named_once(place: Open) -> None:
+    async with place() as (directory, number):
+        sessions = [session(number(), client_id) for client_id in ("tom", "jerry", "tom")]
+        for one in sessions:
+            directory.enter(one)
+        assert sorted(directory.clients()) == ["jerry", "tom"]
+        directory.leave(sessions[0])
+        assert sorted(directory.clients()) == ["jerry", "tom"]
+        directory.leave(sessions[2])
+        assert directory.clients() == ["jerry"]
+
+
+@on_asyncio
+async def test_a_session_watches_so_many_clients_and_no_more(place: Open) -> None:
+    async with place() as (directory, number):
+        first, second = session(number()), session(number())
+        directory.enter(first)
+        directory.enter(second)
+        crowd = [f"c{index}" for index in range(WATCHED_MAX)]
+        directory.watch(first, crowd)
+        directory.watch(first, crowd[:10])  # again is harmless
+        with pytest.raises(QueryFailed):
+            directory.watch(first, ["one more"])
+        directory.watch(second, ["one more"])  # each for itself
+        directory.unwatch(first, [crowd[0], "nobody"])
+        with pytest.raises(QueryFailed):
+            directory.watch(first, ["two", "more"])
+        directory.watch(first, ["one more"])
+        directory.unwatch(first, [*crowd, "one more"])
+        directory.watch(first, crowd)
+
+
+@on_asyncio
+async def test_who_has_left_watches_nobody(place: Open) -> None:
+    async with place() as (directory, number):
+        one = session(number())
+        directory.watch(one, ["jerry"])  # not open yet
+        directory.enter(one)
+        directory.watch(one, ["jerry"])
+        directory.leave(one)
+        directory.unwatch(one, ["jerry"])
+        directory.watch(one, ["jerry"])
+        assert directory.clients() == []
 
 
 @explored

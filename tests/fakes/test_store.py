@@ -11,16 +11,27 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from fastim.adapters.memory.store import MemoryApplicationStore, MemoryStore
+from fastim.core.broadcast import Broadcast
 from fastim.core.conversation import Conversation, Kind
-from fastim.core.errors import ConversationNotFound, Unavailable
-from fastim.core.message import Draft, Span
+from fastim.core.errors import ConversationNotFound, MessageNotFound, Unavailable
+from fastim.core.ids import personal_log
+from fastim.core.message import Draft, Message, Position, Span, place
+from fastim.core.notice import Addressed, Notice
+from fastim.core.retention import Retention
 from fastim.core.session import Grant
+from fastim.core.standing import Role, Standing
 from fastim.core.units import Millis
-from fastim.ports.store import Appended, ApplicationStore
+from fastim.core.will import Holder, Will
+from fastim.ports.store import Appended, ApplicationStore, Stay
 from tests.fakes.running import explored, on_trio, schedules
 from tests.fakes.store import PacedStore
 
 TEA = Conversation("0" * 24, Kind.NORMAL, "tom", Millis(1), Millis(1), members=("tom", "jerry"), unique_key="u")
+NEWS = Conversation("2" * 24, Kind.SYSTEM, "", Millis(1), Millis(1))
+NOTICE = Notice("joined", TEA.id, Millis(5), by="tom")
+FIRST = Message("id", Millis(5), 1, "tom", b"new")
+WILL = Will("tom", TEA.id, "id", Draft("tom", b"bye"), 1, Holder(1, Millis(1), "phone"))
+BROADCAST = Broadcast(NEWS.id, place(Draft("", b"news"), "id", Millis(5), 0), Millis(9))
 Step = Callable[[ApplicationStore], Awaitable[Any]]
 
 STEPS: list[Step] = [
@@ -33,6 +44,27 @@ STEPS: list[Step] = [
     lambda store: store.save_grant("tom", "token", Grant("tag", "device", 1, Millis(9))),
     lambda store: store.kick("tom", Millis(7)),
     lambda store: store.use_once("signature", Millis(9)),
+    lambda store: store.change_conversation(
+        replace(TEA, regulated=True), standings={"tom": Standing(Role.MANAGER)}, notices=[Addressed(None, NOTICE)]
+    ),
+    lambda store: store.delete_conversation(TEA.id),
+    lambda store: store.create_conversation(NEWS, [Addressed("tom", NOTICE)]),
+    lambda store: store.change_conversation(NEWS, joined=["tom", "spike"]),
+    lambda store: store.append(personal_log(NEWS.id, "tom"), Draft("tom", b"hi"), Millis(5)),
+    lambda store: store.patch_message(TEA.id, FIRST, Millis(8)),
+    lambda store: store.delete_message(TEA.id, FIRST.position),
+    lambda store: store.acknowledge(TEA.id, "jerry", Position(Millis(9)), Millis(9)),
+    lambda store: store.add_notices([Addressed("spike", NOTICE)]),
+    lambda store: store.refuse_conversations("spike", [TEA.id], True, Millis(9)),
+    lambda store: store.save_will(WILL),
+    lambda store: store.take_will("tom", None),
+    lambda store: store.save_stay(Stay("tom", "phone", TEA.id)),
+    lambda store: store.forget_stay("tom", "phone"),
+    lambda store: store.save_broadcast(BROADCAST),
+    lambda store: store.delete_broadcast("id"),
+    lambda store: store.saw_broadcasts("tom", Millis(5)),
+    lambda store: store.log_in("tom", "token", Grant("tag", "device", 1, Millis(9)), Millis(5)),
+    lambda store: store.retire(Retention(history=Millis(1), notices=Millis(1)), Millis(7)),
 ]
 
 
@@ -40,7 +72,7 @@ async def outcome(step: Step, store: ApplicationStore) -> object:
     """What a write comes to, but for the random part of a message's id."""
     try:
         result = await step(store)
-    except (ConversationNotFound, Unavailable) as error:
+    except (ConversationNotFound, MessageNotFound, Unavailable) as error:
         return type(error)
     return replace(result, message=replace(result.message, id="")) if isinstance(result, Appended) else result
 
@@ -58,6 +90,17 @@ async def sight(store: ApplicationStore) -> list[object]:
         [replace(one, id="") for one in await store.history(TEA.id, Span())],
         await store.find_grant("tom", "token"),
         await store.find_kick("tom"),
+        [await store.find_standing(TEA.id, "tom"), await store.standings(TEA.id)],
+        [await store.subscriptions(NEWS.id, "", 9), await store.count_subscriptions(NEWS.id)],
+        [replace(one, id="") for one in await store.history(personal_log(NEWS.id, "tom"), Span())],
+        [replace(one, id="") for one in await store.patches_since(TEA.id, Millis(0), 9)],
+        [replace(one, id="") for one in await store.messages_from(TEA.id, 1, 9)],
+        {client_id: await store.notices_for(client_id, Millis(0), 9) for client_id in joined},
+        await store.refused_conversations("spike"),
+        [await store.find_will("tom"), await store.wills()],
+        [await store.find_stay("tom", "phone"), await store.stays()],
+        [await store.broadcasts(), await store.broadcasts(Millis(5))],
+        await store.count_users(0),
     ]
 
 
@@ -80,8 +123,8 @@ async def test_writes_come_to_the_same_whether_waited_for_or_not(schedule: objec
     assert [outcomes[number] for number in range(len(steps))] == expected
     assert list(outcomes) == sorted(outcomes)
     assert await sight(paced) == await sight(quick)
-    head = await paced.find_head(TEA.id)
-    assert (await paced.find_message(TEA.id, head.position) is not None) == (head.sequence > 0)
+    for message in await paced.history(TEA.id, Span()):
+        assert await paced.find_message(TEA.id, message.position) == message
 
 
 @on_trio

@@ -7,12 +7,15 @@ import trio
 
 from fastim.adapters.memory import MemoryStore
 from fastim.core.application import Application
-from fastim.core.commands import OpenSession, Send, StartConversation
+from fastim.core.commands import AddMembers, OpenSession, Send, StartConversation
 from fastim.core.policy import Policy
-from fastim.core.replies import Acked, Opened
-from fastim.core.session import OfflineMode, Session
+from fastim.core.replies import Acked, MembersChanged, Opened
+from fastim.core.session import OfflineMode, Session, office
+from fastim.ports.store import Arrival
+from fastim.runtime.rooms import LocalRooms
 from fastim.service.conversations import start_conversation
 from fastim.service.io import Io
+from fastim.service.members import add_members
 from fastim.service.messages import send_message
 from fastim.service.sessions import Opening, open_session
 from tests.fakes.bus import RecordingBus
@@ -38,6 +41,7 @@ class World:
         self._whole = whole
         self.bus = RecordingBus()
         self.directory = PlainDirectory()
+        self.rooms = LocalRooms()
         self.clock = SettableClock()
         self.io = Io(
             application=application,
@@ -46,6 +50,7 @@ class World:
             lanes=TrioLanes(),
             bus=self.bus,
             directory=self.directory,
+            rooms=self.rooms,
             clock=self.clock,
             pace=TrioPace(),
             entropy=random.Random(7).randbytes,
@@ -61,7 +66,14 @@ class World:
     ) -> tuple[Session, Opened]:
         """Open a session with ``command``."""
         opening = Opening(next(self._numbers), client_id, offline_mode, command or OpenSession(config=EVERYTHING))
-        return await open_session(self.io, opening)
+        session, opened, _ = await open_session(self.io, opening)
+        return session, opened
+
+    async def arrive(self, client_id: str) -> tuple[Session, Arrival]:
+        """A new session, and what was known of its client."""
+        opening = Opening(next(self._numbers), client_id, OfflineMode.UNREAD, OpenSession(config=EVERYTHING))
+        session, _, arrival = await open_session(self.io, opening)
+        return session, arrival
 
     async def login(self, client_id: str, device: str = "", tag: str = "") -> Session:
         """A new session as any SDK would open it."""
@@ -79,6 +91,29 @@ class World:
         started = await start_conversation(self.io, creator, command)
         self.bus.events.clear()
         return started.conversation_id
+
+    async def start_room(self, creator: Session, attributes: str | None = None) -> str:
+        """The id of a new chat room, with ``creator`` in it."""
+        started = await start_conversation(self.io, creator, StartConversation(attributes=attributes, chat_room=True))
+        return started.conversation_id
+
+    async def start_temporary(self, creator: Session, *others: str, ttl_seconds: int | None = None) -> str:
+        """The id of a new temporary conversation; the event of its start is forgotten."""
+        command = StartConversation(others, temporary=True, ttl_seconds=ttl_seconds)
+        started = await start_conversation(self.io, creator, command)
+        self.bus.events.clear()
+        return started.conversation_id
+
+    async def start_service(self, *subscribers: Session, attributes: str | None = None) -> str:
+        """The id of a new service conversation, to which ``subscribers`` have subscribed."""
+        started = await start_conversation(self.io, office(), StartConversation(attributes=attributes, service=True))
+        for subscriber in subscribers:
+            await self.join(subscriber, started.conversation_id)
+        return started.conversation_id
+
+    async def join(self, joiner: Session, conversation_id: str) -> MembersChanged:
+        """What joining came to."""
+        return await add_members(self.io, joiner, AddMembers(conversation_id, (joiner.client_id,)))
 
     async def send(self, sender: Session, conversation_id: str, text: str = "hi", **fields: object) -> Acked:
         """The ack of a message that was sent."""

@@ -50,9 +50,11 @@ KINDS = [
     Kind(pb.session, pb.refresh, "sessionMessage", ("st",)),
     Kind(pb.session, pb.close, "sessionMessage"),
     Kind(pb.session, pb.query, "sessionMessage", ("sessionPeerIds",)),
+    Kind(pb.session, pb.notifications, "nativeMessage", ("since",)),
     Kind(pb.conv, pb.start, "convMessage", ("m",)),
     Kind(pb.conv, pb.start, "convMessage", ("m", "unique", "attr")),
     Kind(pb.conv, pb.start, "convMessage", ("m", "tempConv")),
+    Kind(pb.conv, pb.start, "convMessage", ("m", "tempConv", "tempConvTTL")),
     Kind(pb.conv, pb.start, "convMessage", ("transient",)),
     Kind(pb.conv, pb.add, "convMessage", ("cid", "m")),
     Kind(pb.conv, pb.remove, "convMessage", ("cid", "m")),
@@ -65,7 +67,10 @@ KINDS = [
     Kind(pb.conv, pb.count, "convMessage", ("cid",)),
     Kind(pb.conv, pb.is_member, "convMessage", ("cids",)),
     Kind(pb.conv, pb.max_read, "convMessage", ("cid",)),
+    Kind(pb.conv, pb.max_read, "convMessage", ("cid", "queryAllMembers")),
+    Kind(pb.conv, pb.members, "convMessage", ("cid",)),
     Kind(pb.conv, pb.members, "convMessage", ("cid", "limit")),
+    Kind(pb.conv, pb.member_infos, "convMessage", ("cid",)),
     Kind(pb.conv, pb.member_info_update, "convMessage", ("cid", "info", "targetClientId")),
     Kind(pb.conv, pb.add_shutup, "convMessage", ("cid", "m")),
     Kind(pb.conv, pb.remove_shutup, "convMessage", ("cid", "m")),
@@ -75,6 +80,10 @@ KINDS = [
     Kind(pb.blacklist, pb.unblock, "blacklistMessage", ("srcCid", "toPids")),
     Kind(pb.blacklist, pb.query, "blacklistMessage", ("srcCid", "limit", "next")),
     Kind(pb.blacklist, pb.check_block, "blacklistMessage", ("srcCid", "toPids")),
+    Kind(pb.blacklist, pb.block, "blacklistMessage", ("srcPid", "toCids")),
+    Kind(pb.blacklist, pb.unblock, "blacklistMessage", ("srcPid", "toCids")),
+    Kind(pb.blacklist, pb.query, "blacklistMessage", ("srcPid", "limit", "next")),
+    Kind(pb.blacklist, pb.check_block, "blacklistMessage", ("srcPid", "toCids")),
     Kind(pb.direct, None, "directMessage", ("cid", "msg")),
     Kind(pb.direct, None, "directMessage", ("cid", "msg", "dt", "r")),
     Kind(pb.direct, None, "directMessage", ("cid", "binaryMsg", "mentionPids")),
@@ -88,6 +97,8 @@ KINDS = [
     Kind(pb.logs, None, "logsMessage", ("cid", "t", "mid", "tt", "tmid", "direction")),
     Kind(pb.patch, pb.modify, "patchMessage", ("patches",)),
     Kind(pb.patch, pb.modified, "patchMessage", ("patches", "lastPatchTime")),
+    Kind(pb.presence, pb.subscribe, "presenceMessage", ("sessionPeerIds",)),
+    Kind(pb.presence, pb.unsubscribe, "presenceMessage", ("sessionPeerIds",)),
     Kind(pb.rcp, pb.query, "rcpMessage", ("cid", "id")),
     Kind(pb.echo, None, "dataMessage"),
     Kind(pb.login, None, "loginMessage"),
@@ -200,9 +211,15 @@ def named(dice: Random, names: Names, name: str) -> str:
             return dice.choice(names.conversations)
         case "m" | "mentionPids" | "sessionPeerIds" | "toPids" | "targetClientId" | "pid" | "fromPeerId" | "toPeerIds":
             return dice.choice(names.clients)
+        case "srcPid" | "initBy" | "sender":
+            return dice.choice(names.clients)
+        case "role":
+            return dice.choice(("Owner", "Manager", "Member", "manager", ""))
+        case "next":
+            return dice.choice(("0", "1", "10", "-1", "\u0661", dice.choice(names.tokens), dice.choice(names.clients)))
         case "mid" | "tmid" | "id" | "ids":
             return dice.choice(names.messages)
-        case "st" | "next":
+        case "st":
             return dice.choice(names.tokens)
         case "dt" | "tag" | "deviceId" | "deviceToken":
             return dice.choice(("", "one", "two", "default"))
@@ -378,7 +395,7 @@ BODY_MUTATIONS: list[BodyMutation] = [
     lambda dice, body: body + body,
     lambda dice, body: body + dice.randbytes(dice.randint(1, 20)),
     # A field that nobody knows, in each wire type; groups open and closed.
-    lambda dice, body: body + varint(dice.choice((999, 1_000, 2**28)) << 3 | 0) + b"\x01",
+    lambda dice, body: body + varint(dice.choice((999, 1_001, 2**28)) << 3 | 0) + b"\x01",
     lambda dice, body: body + varint(500 << 3 | 1) + bytes(dice.choice((7, 8))),
     lambda dice, body: body + varint(500 << 3 | 2) + varint(dice.choice((0, 5, 2**31 - 1, 2**32, 2**62))) + b"five!",
     lambda dice, body: body + varint(500 << 3 | 3) + dice.choice((varint(500 << 3 | 4), varint(501 << 3 | 4), b"")),

@@ -60,7 +60,7 @@ async def test_clients_that_have_gone_leave_nothing_behind(door: str, tmp_path: 
         grown = objects() - before
         grown_blocks = sys.getallocatedblocks() - blocks
         assert not [one for one in gc.get_objects() if isinstance(one, OURS)]
-        assert asyncio.all_tasks() == tasks
+        assert asyncio.all_tasks() <= tasks
         assert grown.total() < VISITS / 10, grown
         assert grown_blocks < VISITS * BLOCKS_PER_VISIT
         memory.was_flat()

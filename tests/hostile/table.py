@@ -452,7 +452,7 @@ def places() -> list[Row]:
     for name, place in PLACES.items():
         is_toms = name == "tom's conversation"
         commands: list[tuple[str, Callable[[Stage, str], Fields], int]] = [
-            ("send to", lambda stage, cid: direct(cid), 4401),
+            ("send to", lambda stage, cid: direct(cid), 4303 if "temporary" in name else 4401),
             ("read the history of", lambda stage, cid: logs(cid), 4312 if is_toms else 4303),
             ("change", lambda stage, cid: update(cid, '{"name": "mine"}'), 4309 if is_toms else 4303),
             ("invite to", lambda stage, cid: conv(pb.add, cid=cid, m=["tyke"]), 4317 if is_toms else 4303),
@@ -500,7 +500,8 @@ TOO_MUCH = [
         lambda m: m.start(attr=pb.JsonObjectMessage(data='{"a":' * DEEP + "1" + "}" * DEEP)),
         4306,
     ),
-    toms("start a chat room, which there is not yet", lambda m: m.start(transient=True), 4314),
+    toms("start what is a chat room and temporary", lambda m: m.start(transient=True, tempConv=True), 4308),
+    toms("start a temporary conversation with ten others", lambda m: m.start(*"abcdefghij", tempConv=True), 4304),
     toms("change the members by an update", lambda m: update(m.stage.cid, '{"m": ["mallory"]}'), 4306),
     toms("change the creator by an update", lambda m: update(m.stage.cid, '{"c": "mallory"}'), 4306),
     toms("change the id by an update", lambda m: update(m.stage.cid, '{"objectId": "x"}'), 4306),
@@ -534,7 +535,6 @@ TOO_MUCH = [
     toms(
         "read 1,001 conversations", lambda m: {"cmd": pb.read, "readMessage": pb.ReadCommand(cids=["c"] * 1_001)}, 4310
     ),
-    toms("a will, which there is not yet", lambda m: direct(m.stage.cid, will=True), 4200),
     toms("a command of another protocol", lambda m: {"cmd": pb.pubsub}, 4200),
     toms("a command that only servers give", lambda m: {"cmd": pb.goaway}, 4200),
     toms("an answer instead of a question", lambda m: conv(pb.started, cid=m.stage.cid), 4200),

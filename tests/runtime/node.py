@@ -22,6 +22,7 @@ from fastim.runtime.limits import LimitCounters
 from fastim.runtime.pace import SharedPace
 from fastim.runtime.presence import Presence
 from fastim.runtime.quotas import Quotas
+from fastim.runtime.rooms import LocalRooms
 from fastim.service.io import Io
 from fastim.settings import Delivery as DeliverySettings
 from fastim.settings import Limits
@@ -150,7 +151,7 @@ class Node(Switchboard):
         self.memory = memory
         self.counters = LimitCounters()
         self.dispatcher = Dispatcher(Quotas(limits, self.counters, asyncio.get_running_loop().time))
-        self.dispatcher.tenants[tenant.application.id] = tenant
+        self.dispatcher.add(tenant)
         self.tenant = tenant
         self.store = tenant.io.store
         self.clock = clock
@@ -170,7 +171,8 @@ async def running_node(
     application = await memory.save_application(APPLICATION, "key", "master", "hook")
     clock = SettableClock()
     presence = Presence()
-    deliveries = Delivery(presence)
+    rooms = LocalRooms()
+    deliveries = Delivery(presence, rooms)
     io = Io(
         application=application,
         policy=Policy(),
@@ -178,6 +180,7 @@ async def running_node(
         lanes=LocalLanes(),
         bus=InProcessBus(deliveries.deliver),
         directory=presence,
+        rooms=rooms,
         clock=clock,
         pace=SharedPace(),
         entropy=random.Random(7).randbytes,

@@ -1,19 +1,30 @@
 import pytest
 
 from fastim.core.conversation import Kind
+from fastim.core.errors import QueryFailed
 from fastim.core.events import (
+    BlocksChanged,
     ClientKicked,
     ConversationStarted,
     ConversationUpdated,
     Event,
     MembersAdded,
     MembersRemoved,
+    MessagePatched,
     MessagePosted,
+    MessagesQueued,
+    MessagesReceipted,
+    MissedPatch,
+    PatchesMissed,
+    RoleChanged,
     SessionEvicted,
+    SilenceChanged,
     UnreadChanged,
     UnreadNotice,
 )
 from fastim.core.message import Message
+from fastim.core.policy import WATCHED_MAX
+from fastim.core.standing import Role
 from fastim.core.units import Millis
 from fastim.settings import Delivery
 from fastim.wire import messages2_pb2 as pb
@@ -163,18 +174,181 @@ class TestWhoIsTold:
             assert node.tenant.presence.online(["tom", "jerry"]) == ["jerry"]
             assert await party.hear(ClientKicked("jerry", "", opened_at)) == {"pc": [("jerry", "closed")]}
 
+    @on_asyncio
+    async def test_a_message_that_is_not_to_be_synced_spares_its_senders_devices(self) -> None:
+        async with running_node() as node:
+            party = await Party.gather(node)
+            heard = await party.hear(MessagePosted(C, Kind.NORMAL, HELLO, ("tom", "jerry"), origin=0, sync=False))
+            assert heard == {"pc": [("jerry", "direct")]}
+
+    @on_asyncio
+    async def test_a_chat_rooms_message_goes_to_the_sessions_inside(self) -> None:
+        async with running_node() as node:
+            party = await Party.gather(node)
+            for line, client_id in (("pc", "tom"), ("third", "spike")):
+                node.tenant.io.rooms.enter(C, party.lines[line].connection.link.session(client_id))
+            event = MessagePosted(C, Kind.CHAT_ROOM, HELLO, (), origin=party.number("phone"))
+            assert await party.hear(event) == {"pc": [("tom", "direct")], "third": [("spike", "direct")]}
+
+    @on_asyncio
+    async def test_what_a_chat_room_is_called_now_goes_to_the_sessions_inside(self) -> None:
+        async with running_node() as node:
+            party = await Party.gather(node)
+            node.tenant.io.rooms.enter(C, party.lines["third"].connection.link.session("spike"))
+            updated = ConversationUpdated(
+                C, (), by="tom", origin=0, at=AT, asked=b"{}", modified=b"{}", kind=Kind.CHAT_ROOM
+            )
+            assert await party.hear(updated) == {"third": [("spike", "updated")]}
+
+    @on_asyncio
+    async def test_clients_that_know_no_temporary_conversations_hear_nothing_of_them(self) -> None:
+        async with running_node() as node:
+            party = await Party.gather(node)
+            old = await node.line()
+            await old.open("old", configBitmap=1)
+            event = MessagePosted(f"_tmp:{C}", Kind.TEMPORARY, HELLO, ("jerry", "old"), origin=0)
+            assert await party.hear(event) == {"pc": [("jerry", "direct")]}
+            assert await old.is_silent()
+
+    @on_asyncio
+    async def test_a_patch_goes_to_every_session_but_the_one_that_made_it_and_those_that_know_none(self) -> None:
+        async with running_node() as node:
+            party = await Party.gather(node)
+            old = await node.line()
+            await old.open("old", configBitmap=0)
+            event = MessagePatched(C, Kind.NORMAL, HELLO, ("tom", "jerry", "old"), origin=party.number("phone"))
+            assert await party.hear(event) == {"pc": [("tom", "modify"), ("jerry", "modify")]}
+            assert await old.is_silent()
+
+    @on_asyncio
+    async def test_patches_and_messages_that_were_missed_go_to_the_session_that_missed_them(self) -> None:
+        async with running_node() as node:
+            party = await Party.gather(node)
+            missed = PatchesMissed("tom", party.number("pc"), (MissedPatch(C, HELLO), MissedPatch(C, HELLO)))
+            assert await party.hear(missed) == {"pc": [("tom", "modify")] * 2}
+            queued = MessagesQueued("tom", party.number("phone"), C, Kind.NORMAL, (HELLO, HELLO), more=True)
+            assert await party.hear(queued) == {"phone": [("tom", "direct")] * 2}
+
+    @on_asyncio
+    async def test_receipts_go_to_the_senders_devices(self) -> None:
+        async with running_node() as node:
+            party = await Party.gather(node)
+            event = MessagesReceipted(C, "tom", ("m", "n"), by="jerry", at=AT, upto=AT, read=False)
+            assert await party.hear(event) == {"phone": [("tom", "rcp")] * 2, "pc": [("tom", "rcp")] * 2}
+
+    @on_asyncio
+    async def test_a_changed_role_is_told_to_the_members(self) -> None:
+        async with running_node() as node:
+            party = await Party.gather(node)
+            event = RoleChanged(C, "spike", Role.MANAGER, ("spike", "jerry"), by="jerry", at=AT)
+            assert await party.hear(event) == {
+                "pc": [("jerry", "member_info_changed")],
+                "third": [("spike", "member_info_changed")],
+            }
+
+    @on_asyncio
+    async def test_who_is_silenced_is_told_and_so_are_the_members(self) -> None:
+        async with running_node() as node:
+            party = await Party.gather(node)
+            event = SilenceChanged(C, ("spike",), True, ("spike", "jerry"), by="jerry", at=AT)
+            assert await party.hear(event) == {
+                "pc": [("jerry", "members_shutuped")],
+                "third": [("spike", "shutuped"), ("spike", "members_shutuped")],
+            }
+
+    @on_asyncio
+    async def test_who_is_blocked_is_told_and_so_are_those_who_remain(self) -> None:
+        async with running_node() as node:
+            party = await Party.gather(node)
+            event = BlocksChanged(C, ("spike",), True, ("jerry",), by="jerry", at=AT)
+            assert await party.hear(event) == {
+                "pc": [("jerry", "members_blocked")],
+                "third": [("spike", "blocked")],
+            }
+
+    @on_asyncio
+    async def test_those_who_were_ended_are_reported(self) -> None:
+        async with running_node() as node:
+            party = await Party.gather(node)
+            ended: list[int] = []
+            node.tenant.delivery.ended = lambda session: ended.append(session.number)
+            numbers = [party.number("phone"), party.number("pc")]
+            node.tenant.delivery.deliver(SessionEvicted(numbers[1], "tom", silently=False))
+            node.tenant.delivery.deliver(ClientKicked("tom", "", node.clock.now()))
+            assert ended == numbers[::-1]
+
     @pytest.mark.parametrize("kind", Event.__subclasses__())
     def test_every_kind_of_event_has_a_test_here(self, kind: type[Event]) -> None:
         assert kind in {
             MessagePosted,
+            MessagePatched,
+            PatchesMissed,
+            MessagesQueued,
+            MessagesReceipted,
             ConversationStarted,
             MembersAdded,
             MembersRemoved,
             ConversationUpdated,
+            RoleChanged,
+            SilenceChanged,
+            BlocksChanged,
             UnreadChanged,
             SessionEvicted,
             ClientKicked,
         }
+
+
+class TestWhoWatches:
+    @on_asyncio
+    async def test_is_told_once_when_a_client_comes_and_once_when_it_goes(self) -> None:
+        async with running_node() as node:
+            party = await Party.gather(node)
+            watcher = party.lines["third"]
+            session = watcher.connection.link.session("spike")
+            node.tenant.presence.watch(session, ["tyke", "tom"])
+            tyke, second = await node.line(), await node.line()
+            await tyke.open("tyke")
+            told = await watcher.receive()
+            assert (told.cmd, told.peerId, told.presenceMessage.status) == (pb.presence, "spike", pb.on)
+            assert list(told.presenceMessage.sessionPeerIds) == ["tyke"]
+            await second.open("tyke")
+            tyke.hang_up()
+            await idle()
+            assert await watcher.is_silent()
+            second.hang_up()
+            told = await watcher.receive()
+            assert (told.presenceMessage.status, list(told.presenceMessage.sessionPeerIds)) == (pb.off, ["tyke"])
+
+    @on_asyncio
+    async def test_is_told_no_more_after_that(self) -> None:
+        async with running_node() as node:
+            party = await Party.gather(node)
+            watcher = party.lines["third"]
+            session = watcher.connection.link.session("spike")
+            node.tenant.presence.watch(session, ["tyke", "tom"])
+            node.tenant.presence.unwatch(session, ["tyke", "nobody"])
+            await (await node.line()).open("tyke")
+            assert await watcher.is_silent()
+            party.lines["phone"].hang_up()
+            party.lines["pc"].hang_up()
+            assert (await watcher.receive()).presenceMessage.status == pb.off
+
+    @on_asyncio
+    async def test_may_watch_only_so_many(self) -> None:
+        async with running_node() as node:
+            party = await Party.gather(node)
+            session = party.lines["third"].connection.link.session("spike")
+            presence = node.tenant.presence
+            presence.watch(session, [f"client {number}" for number in range(WATCHED_MAX)])
+            with pytest.raises(QueryFailed):
+                presence.watch(session, ["one more"])
+            presence.watch(session, ["client 7"])
+            presence.unwatch(session, ["client 7"])
+            presence.watch(session, ["one more"])
+            presence.leave(session)
+            presence.watch(session, ["nobody is told"])
+            await (await node.line()).open("one more")
+            assert await party.lines["third"].is_silent()
 
 
 class TestASlowReader:

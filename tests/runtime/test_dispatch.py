@@ -272,7 +272,7 @@ class TestAnswers:
         [
             Generic(cmd=pb.goaway),
             Generic(cmd=pb.patch, op=pb.modify),
-            Generic(cmd=pb.conv, op=pb.members),
+            Generic(cmd=pb.conv, op=pb.status),
             Generic(cmd=pb.session, op=pb.opened),
             Generic(cmd=pb.session),
             Generic(),

@@ -34,7 +34,7 @@ async def test_what_the_runtime_counts_can_be_scraped() -> None:
         await line.open("tom")
         await line.open("jerry")
         await line.call(message("c"))
-        await line.call(pb.GenericCommand(cmd=pb.conv, op=pb.members, i=5))
+        await line.call(pb.GenericCommand(cmd=pb.conv, op=pb.status, i=5))
         posted = MessagePosted("c", Kind.NORMAL, Message("m", Millis(1), 1, "x", b""), ("tom", "jerry"), origin=0)
         node.tenant.delivery.deliver(posted)
         lag.stop()

@@ -3,9 +3,11 @@
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
+from tests.authority import Authority
 from tests.server_process import ServerProcess
 
 HERE = Path(__file__).parent
@@ -25,8 +27,26 @@ def node() -> str:
 @pytest.fixture(scope="session")
 def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """One server for every scenario that leaves it alone; their client ids differ from run to run."""
-    with ServerProcess(tmp_path_factory.mktemp("shared") / "data", "--set", "messages.unread_cap=100") as server:
+    settings = ("--set", "messages.unread_cap=100", "--set", "rest.subscriber_broadcasts_per_minute=0")
+    with ServerProcess(tmp_path_factory.mktemp("shared") / "data", *settings) as server:
         yield server
+
+
+class TlsServer(NamedTuple):
+    """A server, and the certificate of the authority that its clients are to trust."""
+
+    server: ServerProcess
+    root: Path
+
+
+@pytest.fixture(scope="session")
+def shared_tls_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsServer]:
+    """As ``shared_server``, with TLS."""
+    directory = tmp_path_factory.mktemp("shared_tls")
+    authority = Authority(directory)
+    settings = ("--https", "127.0.0.1:0", *authority.issue("server").settings)
+    with ServerProcess(directory / "data", *settings) as server:
+        yield TlsServer(server, authority.root)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@
 const assert = require('node:assert/strict');
 const { createHmac, randomUUID } = require('node:crypto');
 const readline = require('node:readline');
+const { FaultProxy } = require('./fault_proxy');
 
 const config = JSON.parse(process.env.FASTIM_SDK_TEST);
 const DEADLINE_MILLIS = 10_000;
@@ -184,6 +185,25 @@ class User {
     }
   }
 
+  /** Loses the connection under this session, for all the server can tell; needs `openCuttable`. */
+  async loseConnection() {
+    const lost = this.saw('disconnect');
+    this.device.proxy.cut();
+    await lost;
+  }
+
+  /** Goes away without a word until `resume`; `witness`, who stays, says when the server has noticed. */
+  async goAway(witness) {
+    this.device.pause();
+    await witness.sees(this.id, false);
+  }
+
+  /** Ends `goAway`. */
+  async comeBack() {
+    this.device.resume();
+    await this.back();
+  }
+
   /** This client's own copy of a conversation. */
   async conversation(id) {
     const conversation = await this.client.getConversation(id);
@@ -205,19 +225,24 @@ class User {
   }
 }
 
-/** Ends every session of the client, as the application's own server does. */
-async function kick(id, reason) {
-  const response = await fetch(`http://${config.plainAddress}/1.2/rtm/clients/${encodeURIComponent(id)}/kick`, {
-    method: 'POST',
+/** Calls the REST API with the master key, as the application's own server does, and gives what it answers. */
+async function rest(method, path, body) {
+  const response = await fetch(`http://${config.plainAddress}/1.2/rtm/${path}`, {
+    method,
     headers: {
       'Content-Type': 'application/json',
       'X-LC-Id': config.appId,
       'X-LC-Key': `${config.masterKey},master`,
     },
-    body: JSON.stringify({ reason }),
+    body: body && JSON.stringify(body),
   });
-  assert.equal(response.status, 200, await response.text());
+  const text = await response.text();
+  assert.ok(response.ok, `${method} ${path}: ${response.status} ${text}`);
+  return text && JSON.parse(text);
 }
+
+/** Ends every session of the client. */
+const kick = (id, reason) => rest('POST', `clients/${encodeURIComponent(id)}/kick`, { reason });
 
 /** Factories of signatures, as the application's own server makes them; the SDKs take them as client options. */
 function signer(masterKey = config.masterKey) {
@@ -233,13 +258,30 @@ function signer(masterKey = config.masterKey) {
     signatureFactory: (id) => sign(id, ''),
     conversationSignatureFactory: (conversationId, id, members, action) => {
       const sorted = [...members].sort().join(':');
-      return action === 'create' ? sign(id, sorted) : sign(id, conversationId, sorted, actions[action]);
+      return action === 'create' ? sign(id.id ?? id, sorted) : sign(id, conversationId, sorted, actions[action]);
+    },
+    // Here the two versions differ in the order of the first two.
+    blacklistSignatureFactory: (first, second, members, action) => {
+      const [conversationId, id] = config.major === 5 ? [first, second] : [second, first];
+      return sign(id, conversationId, [...members].sort().join(':'), action);
     },
   };
 }
 
 /** Opens `name` on a new device. */
 const open = (name, options) => new Device(options).open(idOf(name));
+
+/** The same behind a proxy, so that the connection can be cut. */
+async function openCuttable(name, options) {
+  const proxy = new FaultProxy(config.address);
+  const device = new Device({ ...options, address: await proxy.start() });
+  device.proxy = proxy;
+  return device.open(idOf(name));
+}
+
+/** What a conversation, or anything else that emits, says when `event` happens next. */
+const next = (emitter, event) =>
+  within(new Promise((resolve) => emitter.once(event, (...payload) => resolve(payload))), () => `no ${event}`);
 
 /** A new conversation of `user` with `others` (users or ids); never an existing one unless `unique` is asked for. */
 const converse = (user, others, options = {}) =>
@@ -296,8 +338,11 @@ module.exports = {
   converse,
   idOf,
   kick,
+  next,
   open,
+  openCuttable,
   refused,
+  rest,
   sameSet,
   scenario,
   signer,

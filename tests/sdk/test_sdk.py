@@ -1,20 +1,30 @@
 """The official JavaScript SDKs, as npm delivers them, against a server in a process of its own.
 
-What is checked is in the scripts: ``scenarios/`` share one server, those in ``restarts/`` stop theirs on the way.
+What is checked is in the scripts: ``scenarios/`` share one server, ``over_tls/`` as well, for there version 4 asks REST
+over https alone, and those in ``restarts/`` stop theirs on the way. A script's first comment names the rules that it
+checks.
 """
 
+import itertools
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from tests.sdk.conftest import TlsServer
 from tests.sdk.scenario import play
 from tests.server_process import ServerProcess
 
 HERE = Path(__file__).parent
 OLD, NEW = "4.3.1", "5.0.0-rc.8"
+ALL_WAYS = list(itertools.product((OLD, NEW), ("binary", "base64")))
+BOTH = [(OLD, "base64"), (NEW, "binary")]
+"""Enough where it matters what the server keeps and not what its frames look like."""
+ONLY_IN = {"offline_messages_are_pushed": OLD}
+"""Scenarios about what one version alone has."""
 
 pytestmark = pytest.mark.slow
 
@@ -23,8 +33,13 @@ def names(folder: str) -> list[str]:
     return sorted(path.stem for path in (HERE / folder).glob("*.js"))
 
 
-def cases(folder: str) -> list[tuple[str, str, str]]:
-    return [(version, mode, name) for name in names(folder) for version in (OLD, NEW) for mode in ("binary", "base64")]
+def cases(folder: str, ways: Sequence[tuple[str, str]] = ALL_WAYS) -> list[tuple[str, str, str]]:
+    return [
+        (version, mode, name)
+        for name in names(folder)
+        for version, mode in ways
+        if ONLY_IN.get(name, version) == version
+    ]
 
 
 @pytest.mark.parametrize(("version", "mode", "scenario"), cases("scenarios"))
@@ -34,8 +49,16 @@ def test_an_unmodified_sdk_finds(
     play(node, shared_server, HERE / "scenarios" / f"{scenario}.js", version, mode)
 
 
+@pytest.mark.parametrize(("version", "mode", "scenario"), cases("over_tls", BOTH))
+def test_an_unmodified_sdk_finds_over_tls(
+    node: str, shared_tls_server: TlsServer, version: str, mode: str, scenario: str
+) -> None:
+    server, root = shared_tls_server
+    play(node, server, HERE / "over_tls" / f"{scenario}.js", version, mode, trusted=root)
+
+
 @pytest.mark.parametrize("how", ["restart", "crash"])
-@pytest.mark.parametrize(("version", "mode", "scenario"), cases("restarts"))
+@pytest.mark.parametrize(("version", "mode", "scenario"), cases("restarts", BOTH))
 def test_an_unmodified_sdk_finds_after_a(
     node: str, own_server: ServerProcess, version: str, mode: str, scenario: str, how: str
 ) -> None:

@@ -1,7 +1,11 @@
 """The official JavaScript SDKs where it matters who one is: TLS, tags, kicks and signatures."""
 
+import json
 import signal
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -27,6 +31,36 @@ def signed_server(tmp_path: Path) -> Iterator[ServerProcess]:
     """A server that wants signatures."""
     with ServerProcess(tmp_path / "data", "--set", "security.require_signature=true") as server:
         yield server
+
+
+class UserService(BaseHTTPRequestHandler):
+    """Where an application keeps its users: ``token-of-ID`` is the session token of the user ``ID``."""
+
+    def do_GET(self) -> None:
+        word, _, user_id = self.headers.get("X-LC-Session", "").partition("-of-")
+        known = self.path == "/1.1/users/me" and word == "token"
+        body = json.dumps({"objectId": user_id, "username": user_id} if known else {"code": 211, "error": "nobody"})
+        self.send_response(200 if known else 400)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def user_service() -> Iterator[str]:
+    """Give the address at which it answers."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), UserService) as service:
+        thread = threading.Thread(target=service.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{service.server_port}/1.1/users/me"
+        finally:
+            service.shutdown()
+            thread.join()
 
 
 def test_an_sdk_chats_over_tls_while_the_certificate_is_renewed(
@@ -75,3 +109,11 @@ async def test_a_kick_ends_every_session_and_voids_its_tokens(
 
 def test_signatures_are_required(node: str, signed_server: ServerProcess, version: str) -> None:
     play(node, signed_server, SCENARIOS / "signatures_are_required.js", version, "binary")
+
+
+def test_users_log_in_with_their_session_tokens(node: str, tmp_path: Path, authority: Authority, version: str) -> None:
+    tls = ("--https", "127.0.0.1:0", *authority.issue("server").settings)
+    with user_service() as url:
+        users = ("--set", "security.require_signature=true", "--set", f"users.verify_url={url}")
+        with ServerProcess(tmp_path / "data", *tls, *users) as server:
+            play(node, server, SCENARIOS / "users_log_in.js", version, "binary", trusted=authority.root)

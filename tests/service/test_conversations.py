@@ -6,13 +6,17 @@ import trio
 import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from fastim.core.commands import (
     AddMembers,
     CheckMembership,
+    CloseSession,
+    Command,
     CountMembers,
     MuteConversation,
     QueryConversations,
+    ReadHistory,
     RemoveMembers,
     StartConversation,
     UpdateConversation,
@@ -24,6 +28,7 @@ from fastim.core.errors import (
     MembershipRequired,
     NormalConversationRequired,
     QueryFailed,
+    SendingNotAllowed,
     Unavailable,
     UpdateFailed,
     UpdateRejected,
@@ -31,19 +36,23 @@ from fastim.core.errors import (
 from fastim.core.events import ConversationStarted, ConversationUpdated
 from fastim.core.ids import is_conversation_id
 from fastim.core.policy import Policy
-from fastim.core.session import Session
-from fastim.core.units import iso
+from fastim.core.session import Session, office
+from fastim.core.units import Millis, iso
+from fastim.service.broadcasts import send_to_clients, send_to_subscribers
 from fastim.service.conversations import (
     check_membership,
     count_members,
+    delete_conversation,
     mute_conversation,
     query_conversations,
     start_conversation,
     update_conversation,
 )
 from fastim.service.members import add_members, remove_members
+from fastim.service.messages import read_history, send_message
+from fastim.service.sessions import close_session
 from tests.fakes.running import explored, on_trio, schedules
-from tests.fakes.world import World, new_world
+from tests.fakes.world import World, new_world, written
 
 NOWHERE = "0" * 24
 
@@ -111,7 +120,8 @@ class TestStarting:
         for command, refusal in (
             (StartConversation(("jerry", "spike")), ConversationFull),
             (StartConversation(attributes="["), UpdateFailed),
-            (StartConversation(chat_room=True), NormalConversationRequired),
+            (StartConversation(chat_room=True, temporary=True), SendingNotAllowed),
+            (StartConversation(service=True), SendingNotAllowed),
         ):
             with pytest.raises(refusal):
                 await start_conversation(world.io, tom, command)
@@ -525,3 +535,315 @@ class TestCounting:
         assert msgspec.json.decode(answer.results) == {both: True, toms: False, NOWHERE: False}
         with pytest.raises(QueryFailed):
             await check_membership(world.io, jerry, CheckMembership((NOWHERE,) * 1_001))
+
+
+class TestTemporary:
+    @pytest.mark.rule("1.18", "1.19", "1.20", "3.1")
+    @on_trio
+    async def test_it_is_the_first_one_while_that_lives_whoever_asks(self) -> None:
+        world = await new_world()
+        tom, jerry = await world.login("tom"), await world.login("jerry")
+        first = await start_conversation(world.io, tom, StartConversation(("jerry",), temporary=True, ttl_seconds=60))
+        assert first.conversation_id.startswith("_tmp:")
+        assert is_conversation_id(first.conversation_id)
+        assert (first.existing, first.unique_key, first.ttl_seconds) == (False, None, 60)
+        event = world.bus.the(ConversationStarted)
+        assert (event.kind, event.members, event.ttl_seconds) == (Kind.TEMPORARY, ("tom", "jerry"), 60)
+        world.clock.step(59_999)
+        again = await start_conversation(world.io, jerry, StartConversation(("tom",), unique=True, temporary=True))
+        assert again == replace(first, existing=True)
+        world.clock.step(1)
+        new = await start_conversation(world.io, jerry, StartConversation(("tom",), temporary=True))
+        assert not new.existing
+        assert new.conversation_id != first.conversation_id
+        assert new.ttl_seconds == 86_400
+
+    @pytest.mark.rule("1.4", "1.20")
+    @on_trio
+    async def test_normal_ones_of_the_same_members_are_kept_apart(self) -> None:
+        world = await new_world()
+        tom = await world.login("tom")
+        temporary = await world.start_temporary(tom, "jerry")
+        normal = await world.start(tom, "jerry", unique=True)
+        assert normal != temporary
+        assert await world.start_temporary(tom, "jerry") == temporary
+        assert await world.start(tom, "jerry", unique=True) == normal
+
+    @pytest.mark.rule("1.18", "1.25")
+    @on_trio
+    async def test_nothing_about_it_changes(self) -> None:
+        world = await new_world()
+        tom = await world.login("tom")
+        brief = await world.start_temporary(tom, "jerry")
+        attempts: list[tuple[Any, Command]] = [
+            (add_members, AddMembers(brief, ("spike",))),
+            (remove_members, RemoveMembers(brief, ("tom",))),
+            (update_conversation, UpdateConversation(brief, '{"name":"tea"}')),
+            (mute_conversation, MuteConversation(brief, True)),
+        ]
+        for use_case, command in attempts:
+            with pytest.raises(NormalConversationRequired) as caught:
+                await use_case(world.io, tom, command)
+            assert caught.value.code == 4314
+        assert not world.bus.events
+
+    @pytest.mark.rule("1.19")
+    @on_trio
+    async def test_once_expired_it_is_one_that_does_not_exist(self) -> None:
+        world = await new_world()
+        tom = await world.login("tom")
+        brief = await world.start_temporary(tom, "jerry", ttl_seconds=60)
+        assert [one["objectId"] for one in await query(world, tom, temporary_ids=(brief,))] == [brief]
+        world.clock.step(60_000)
+        attempts: list[tuple[Any, Command]] = [
+            (add_members, AddMembers(brief, ("tom",))),
+            (update_conversation, UpdateConversation(brief, "{}")),
+            (mute_conversation, MuteConversation(brief, True)),
+            (count_members, CountMembers(brief)),
+            (read_history, ReadHistory(brief)),
+            (send_message, written(brief)),
+            (send_message, written(brief, transient=True)),
+        ]
+        for use_case, command in attempts:
+            with pytest.raises(ConversationNotFound) as caught:
+                await use_case(world.io, tom, command)
+            assert caught.value.code == 4303
+        with pytest.raises(ConversationNotFound):
+            await delete_conversation(world.io, brief)
+        assert await query(world, tom, temporary_ids=(brief,)) == []
+        assert await query(world, tom, {"objectId": brief}) == []
+        checked = await check_membership(world.io, tom, CheckMembership((brief,)))
+        assert msgspec.json.decode(checked.results) == {brief: False}
+
+    @pytest.mark.rule("1.21")
+    @on_trio
+    async def test_until_then_everything_else_is_as_in_others(self) -> None:
+        world = await new_world()
+        tom, jerry = await world.login("tom"), await world.login("jerry")
+        brief = await world.start_temporary(tom, "jerry")
+        await world.send(tom, brief, "soon gone")
+        (message,) = (await read_history(world.io, jerry, ReadHistory(brief))).messages
+        assert message.body == b"soon gone"
+        assert (await count_members(world.io, jerry, CountMembers(brief))).count == 2
+        checked = await check_membership(world.io, jerry, CheckMembership((brief,)))
+        assert msgspec.json.decode(checked.results) == {brief: True}
+
+    @on_trio
+    async def test_it_is_found_by_its_id_alone(self) -> None:
+        world = await new_world()
+        tom = await world.login("tom")
+        brief = await world.start_temporary(tom, "jerry")
+        tea = await world.start(tom, "jerry")
+        for where in (None, {"m": "tom"}, {"objectId": {"$exists": True}}, {"temp": True}):
+            assert [one["objectId"] for one in await query(world, tom, where)] == (
+                [tea] if where != {"temp": True} else []
+            )
+        crowd = [await world.start_temporary(tom, f"c{number}") for number in range(11)]
+        found = await query(world, tom, temporary_ids=(brief, *crowd))
+        assert {one["objectId"] for one in found} == {brief, *crowd}
+
+
+class TestChatRooms:
+    @pytest.mark.rule("1.1", "1.8", "1.11")
+    @on_trio
+    async def test_who_starts_one_is_in_it_and_nobody_is_told(self) -> None:
+        world = await new_world()
+        tom = await world.login("tom")
+        room = await world.start_room(tom, '{"name":"hall"}')
+        assert not world.bus.events
+        assert (await count_members(world.io, tom, CountMembers(room))).count == 1
+        (found,) = await query(world, await world.login("jerry"), {"tr": True})
+        assert [found[key] for key in ("objectId", "name", "tr", "conv_type", "m", "mu", "c")] == [
+            room,
+            "hall",
+            True,
+            2,
+            [],
+            [],
+            "tom",
+        ]
+
+    @pytest.mark.rule("1.11", "11.3")
+    @on_trio
+    async def test_muting_one_is_accepted_and_comes_to_nothing(self) -> None:
+        world = await new_world()
+        tom = await world.login("tom")
+        room = await world.start_room(tom)
+        world.clock.step(5)
+        before = await world.store.find_conversation(room)
+        muted = await mute_conversation(world.io, await world.login("jerry"), MuteConversation(room, True))
+        assert before is not None
+        assert muted.updated_at == before.updated_at
+        assert await world.store.find_conversation(room) == before
+
+    @on_trio
+    async def test_a_change_is_told_to_those_inside(self) -> None:
+        world = await new_world()
+        tom, jerry = await world.login("tom"), await world.login("jerry")
+        room = await world.start_room(tom)
+        with pytest.raises(UpdateRejected):
+            await update_conversation(world.io, jerry, UpdateConversation(room, '{"name":"hall"}'))
+        await update_conversation(world.io, tom, UpdateConversation(room, '{"name":"hall"}'))
+        event = world.bus.the(ConversationUpdated)
+        assert (event.kind, event.members, event.origin) == (Kind.CHAT_ROOM, (), tom.number)
+
+    @on_trio
+    async def test_membership_is_being_inside(self) -> None:
+        world = await new_world()
+        tom, jerry = await world.login("tom"), await world.login("jerry")
+        room = await world.start_room(tom)
+        for one, inside in ((tom, True), (jerry, False)):
+            checked = await check_membership(world.io, one, CheckMembership((room,)))
+            assert msgspec.json.decode(checked.results) == {room: inside}
+
+    @pytest.mark.rule("1.12")
+    @on_trio
+    async def test_anybody_sees_its_last_message(self) -> None:
+        world = await new_world()
+        tom, jerry = await world.login("tom"), await world.login("jerry")
+        room = await world.start_room(tom)
+        await world.send(jerry, room, "hello")
+        (found,) = await query(world, jerry, {"objectId": room}, with_last_message=True)
+        assert found["msg"] == "hello"
+
+
+class TestService:
+    @pytest.mark.rule("1.13", "1.22")
+    @on_trio
+    async def test_the_application_starts_it_and_everybody_finds_it(self) -> None:
+        world = await new_world()
+        news = await world.start_service(attributes='{"name":"news"}')
+        assert not world.bus.events
+        (found,) = await query(world, await world.login("tom"), {"sys": True})
+        assert [found[key] for key in ("objectId", "name", "sys", "conv_type", "m", "c", "joined")] == [
+            news,
+            "news",
+            True,
+            3,
+            [],
+            "",
+            False,
+        ]
+
+    @pytest.mark.rule("1.17", "11.3")
+    @on_trio
+    async def test_a_subscriber_sees_that_it_is_one_and_that_it_muted_it(self) -> None:
+        world = await new_world()
+        tom, jerry = await world.login("tom"), await world.login("jerry")
+        world.clock.step(5)
+        news = await world.start_service(tom, jerry)
+        joined_at = (await query(world, tom))[0]["joinedAt"]
+        await mute_conversation(world.io, tom, MuteConversation(news, True))
+        (of_tom,), (of_jerry,) = await query(world, tom), await query(world, jerry)
+        assert [of_tom[key] for key in ("objectId", "joined", "joinedAt", "muted", "mu")] == [
+            news,
+            True,
+            joined_at,
+            True,
+            [],
+        ]
+        assert (of_jerry["joined"], of_jerry["muted"]) == (True, False)
+        await mute_conversation(world.io, tom, MuteConversation(news, False))
+        assert (await query(world, tom))[0]["muted"] is False
+
+    @on_trio
+    async def test_who_leaves_and_comes_back_has_not_muted_it(self) -> None:
+        world = await new_world()
+        tom = await world.login("tom")
+        news = await world.start_service(tom)
+        await mute_conversation(world.io, tom, MuteConversation(news, True))
+        await remove_members(world.io, tom, RemoveMembers(news, ("tom",)))
+        with pytest.raises(MembershipRequired):
+            await mute_conversation(world.io, tom, MuteConversation(news, True))
+        await world.join(tom, news)
+        assert (await query(world, tom))[0]["muted"] is False
+
+    @on_trio
+    async def test_only_the_application_changes_it_and_subscribers_online_are_told(self) -> None:
+        world = await new_world()
+        tom, jerry, _ = await world.login("tom"), await world.login("jerry"), await world.login("spike")
+        news = await world.start_service(tom, jerry)
+        await close_session(world.io, jerry, CloseSession())
+        with pytest.raises(UpdateRejected) as caught:
+            await update_conversation(world.io, tom, UpdateConversation(news, '{"name":"tea"}'))
+        assert caught.value.code == 4309
+        await update_conversation(world.io, office(), UpdateConversation(news, '{"name":"tea"}'))
+        event = world.bus.the(ConversationUpdated)
+        assert (event.kind, event.members, event.by) == (Kind.SYSTEM, ("tom",), "")
+        assert (await query(world, tom))[0]["name"] == "tea"
+
+    @on_trio
+    async def test_its_last_message_is_what_the_asker_may_read(self) -> None:
+        world = await new_world()
+        tom, jerry, spike = await world.login("tom"), await world.login("jerry"), await world.login("spike")
+        news = await world.start_service(tom, jerry)
+        await send_to_subscribers(world.io, office("news"), written(news, "to all"))
+        world.clock.step(5)
+        await send_to_clients(world.io, office("news"), written(news, "to tom"), ["tom"])
+        last = {
+            one.client_id: (await query(world, one, {"objectId": news}, with_last_message=True))[0].get("msg")
+            for one in (tom, jerry, spike)
+        }
+        assert last == {"tom": "to tom", "jerry": "to all", "spike": None}
+
+
+class TestTheApplication:
+    @pytest.mark.rule("1.2")
+    @on_trio
+    async def test_it_starts_conversations_without_being_in_them(self) -> None:
+        world = await new_world(Policy(members=2))
+        started = await start_conversation(world.io, office("boss"), StartConversation(("tom", "jerry", "spike")))
+        found = await world.store.find_conversation(started.conversation_id)
+        assert found is not None
+        assert (found.creator, found.members) == ("boss", ("tom", "jerry"))
+        event = world.bus.the(ConversationStarted)
+        assert (event.by, event.members) == ("boss", ("tom", "jerry"))
+
+    @on_trio
+    async def test_a_room_that_it_starts_is_empty(self) -> None:
+        world = await new_world()
+        room = await world.start_room(office())
+        assert (await count_members(world.io, office(), CountMembers(room))).count == 0
+
+    @on_trio
+    async def test_what_it_deletes_is_gone_and_nobody_is_told(self) -> None:
+        world = await new_world()
+        tom = await world.login("tom")
+        room, tea = await world.start_room(tom), await world.start(tom)
+        for one in (room, tea):
+            await delete_conversation(world.io, one)
+            with pytest.raises(ConversationNotFound):
+                await count_members(world.io, tom, CountMembers(one))
+            with pytest.raises(ConversationNotFound):
+                await delete_conversation(world.io, one)
+        assert world.rooms.room_of(tom) is None
+        assert await query(world, tom) == []
+        assert not world.bus.events
+
+
+class TestNotices:
+    @pytest.mark.rule("3.7")
+    @on_trio
+    async def test_who_is_away_finds_everything_later(self) -> None:
+        world = await new_world()
+        tom = await world.login("tom")
+        tea = await world.start(tom, "jerry")
+        world.clock.step(5)
+        await update_conversation(world.io, tom, UpdateConversation(tea, '{"name":"tea"}'))
+        notices, more = await world.store.notices_for("jerry", Millis(0), 100)
+        assert [one.op for one in notices] == ["joined", "members_joined", "updated"]
+        assert not more
+        world.clock.step(5)
+        await remove_members(world.io, tom, RemoveMembers(tea, ("jerry",)))
+        notices, _ = await world.store.notices_for("jerry", notices[-1].at, 100)
+        assert [(one.op, one.by) for one in notices] == [("left", "tom")]
+
+    @on_trio
+    async def test_of_rooms_and_service_conversations_nothing_is_kept(self) -> None:
+        world = await new_world()
+        tom = await world.login("tom")
+        await world.start_room(tom)
+        news = await world.start_service(tom)
+        await update_conversation(world.io, office(), UpdateConversation(news, '{"name":"tea"}'))
+        await remove_members(world.io, tom, RemoveMembers(news, ("tom",)))
+        assert await world.store.notices_for("tom", Millis(0), 100) == ([], False)

@@ -11,7 +11,6 @@ from fastim.core.errors import (
     ConversationNotFound,
     HistoryFailed,
     HistoryRejected,
-    InternalError,
     InvalidTarget,
     MessageTooLong,
     Unavailable,
@@ -20,7 +19,7 @@ from fastim.core.events import MembersRemoved, MessagePosted
 from fastim.core.message import Message, Position
 from fastim.core.policy import Policy
 from fastim.core.replies import Acked
-from fastim.core.session import Config, Session
+from fastim.core.session import Config, Session, office
 from fastim.core.units import Millis
 from fastim.core.unread import Head
 from fastim.service.members import add_members, remove_members
@@ -41,6 +40,7 @@ async def texts(world: World, session: Session, conversation_id: str, **options:
 
 
 class TestSending:
+    @pytest.mark.rule("5.2", "5.7", "12.4")
     @on_trio
     async def test_the_event_holds_the_message_and_all_members(self) -> None:
         world = await new_world()
@@ -67,6 +67,7 @@ class TestSending:
         )
         assert await history(world, tom, tea) == [message]
 
+    @pytest.mark.rule("5.2")
     @on_trio
     async def test_neither_ack_nor_event_comes_before_it_is_on_disk(self) -> None:
         world = await new_world()
@@ -117,6 +118,7 @@ class TestSending:
         assert await texts(world, tom, tea) == ["again"]
         assert world.bus.the(MessagePosted).message.sequence == 1
 
+    @pytest.mark.rule("1.3")
     @on_trio
     async def test_only_members_may_send_and_only_where_something_is(self) -> None:
         world = await new_world()
@@ -129,6 +131,7 @@ class TestSending:
                 assert caught.value.code == 4401
         assert not world.bus.events
 
+    @pytest.mark.rule("2.2")
     @on_trio
     async def test_what_is_too_long_or_not_to_be_had_is_refused(self) -> None:
         world = await new_world(Policy(message_bytes=100))
@@ -139,10 +142,11 @@ class TestSending:
             await world.send(tom, tea, "x" * 101)
         with pytest.raises(MessageTooLong):
             await world.send(tom, tea, "x" * 101, transient=True)
-        with pytest.raises(InternalError):
-            await world.send(tom, tea, will=True)
+        with pytest.raises(MessageTooLong):
+            await world.send(tom, tea, "x" * 101, will=True)
         assert len(await history(world, tom, tea)) == 1
 
+    @pytest.mark.rule("1.3")
     @on_trio
     async def test_members_are_those_of_the_moment(self) -> None:
         world = await new_world()
@@ -157,6 +161,7 @@ class TestSending:
 
 
 class TestSendingAgain:
+    @pytest.mark.rule("5.4")
     @on_trio
     async def test_the_same_token_is_the_same_message(self) -> None:
         """Source: semantics, rule 5.4."""
@@ -170,6 +175,7 @@ class TestSendingAgain:
         assert await texts(world, tom, tea) == ["hi"]
         assert len(world.bus.of(MessagePosted)) == 1
 
+    @pytest.mark.rule("5.4")
     @on_trio
     async def test_of_another_sender_or_elsewhere_or_without_one_it_is_another(self) -> None:
         world = await new_world()
@@ -185,6 +191,7 @@ class TestSendingAgain:
         ]
         assert len({acked.message_id for acked in acks}) == len(acks)
 
+    @pytest.mark.rule("5.4")
     @explored
     @given(schedules, st.integers(2, 4))
     @on_trio
@@ -206,6 +213,7 @@ class TestSendingAgain:
 
 
 class TestOrder:
+    @pytest.mark.rule("5.1")
     @explored
     @given(schedules, st.lists(st.integers(-2_000, 2_000), min_size=1, max_size=8))
     @on_trio
@@ -300,6 +308,7 @@ class TestOrder:
 
 
 class TestTransient:
+    @pytest.mark.rule("5.5", "5.10", "5.11", "5.12")
     @on_trio
     async def test_it_is_told_and_acked_and_leaves_no_trace(self) -> None:
         world = await new_world()
@@ -333,8 +342,191 @@ class TestTransient:
         assert await send_message(world.io, silent, written(tea)) is not None
         assert len(world.bus.of(MessagePosted)) == 2
 
+    @pytest.mark.rule("5.10", "5.11", "6.1")
+    @on_trio
+    async def test_it_wins_over_receipt_and_push_data(self) -> None:
+        world = await new_world()
+        tom = await world.login("tom")
+        tea = await world.start(tom, "jerry")
+        assert await send_message(world.io, tom, written(tea, transient=True, receipt=True, push_data="{}"))
+        assert not world.bus.the(MessagePosted).message.receipt
+
+    @on_trio
+    async def test_the_application_learns_its_id_in_any_case(self) -> None:
+        world = await new_world()
+        tea = await world.start(await world.login("tom"))
+        acked = await send_message(world.io, office("tom"), written(tea, transient=True))
+        assert acked == Acked(world.bus.the(MessagePosted).message.id, world.clock.now())
+
+
+class TestOptions:
+    @pytest.mark.rule("5.10", "5.22", "5.31", "6.1")
+    @explored
+    @given(
+        st.sampled_from(["normal", "group", "room", "temporary", "service"]),
+        st.booleans(),
+        st.booleans(),
+        st.booleans(),
+        st.sampled_from([1, 2, 3]),
+        st.booleans(),
+    )
+    @on_trio
+    async def test_every_combination_is_taken_for_what_it_can_be(
+        self, place: str, transient: bool, will: bool, receipt: bool, priority: int, push_data: bool
+    ) -> None:
+        """A will is kept back, transient or not; of the others the transient ones are not kept at all."""
+        world = await new_world()
+        tom = await world.login("tom")
+        if place == "room":
+            conversation_id = await world.start_room(tom)
+        elif place == "temporary":
+            conversation_id = await world.start_temporary(tom, "jerry")
+        elif place == "service":
+            conversation_id = await world.start_service(tom)
+        else:
+            conversation_id = await world.start(tom, "jerry", *(["spike"] if place == "group" else []))
+        world.bus.events.clear()
+        acked = await world.send(
+            tom,
+            conversation_id,
+            transient=transient,
+            will=will,
+            receipt=receipt,
+            priority=priority,
+            push_data='{"alert":"hi"}' if push_data else "",
+        )
+        kept = [one.id for one in await history(world, tom, conversation_id)]
+        assert kept == ([] if transient or will else [acked.message_id])
+        if will:
+            assert not world.bus.events
+            assert [one.message_id for one in await world.io.store.wills()] == [acked.message_id]
+            return
+        event = world.bus.the(MessagePosted)
+        assert event.transient == transient
+        assert event.priority == (priority if place == "room" else 2)
+        assert event.message.receipt == (receipt and not transient and place in ("normal", "temporary"))
+        assert event.message.sequence == (not transient)
+
+
+class TestChatRooms:
+    @pytest.mark.rule("1.12", "5.30")
+    @on_trio
+    async def test_anybody_may_speak_and_read_and_all_of_it_is_kept(self) -> None:
+        world = await new_world()
+        tom, jerry = await world.login("tom"), await world.login("jerry")
+        room = await world.start_room(tom)
+        acks = [await world.send(jerry, room, priority=priority) for priority in (1, 2, 3)]
+        events = world.bus.of(MessagePosted)
+        assert [event.priority for event in events] == [1, 2, 3]
+        assert {(event.kind, event.recipients, event.sync) for event in events} == {(Kind.CHAT_ROOM, (), True)}
+        for reader in (tom, jerry, await world.login("spike")):
+            assert [one.id for one in await history(world, reader, room)] == [acked.message_id for acked in acks]
+
+    @pytest.mark.rule("5.6")
+    @on_trio
+    async def test_what_is_said_in_a_client_s_name_is_no_news_to_it(self) -> None:
+        world = await new_world()
+        tom = await world.login("tom")
+        room, tea = await world.start_room(tom), await world.start(tom)
+        for conversation_id, sync in ((room, True), (tea, True), (tea, False)):
+            await world.send(office("tom"), conversation_id, sync=sync)
+        assert [event.sync for event in world.bus.of(MessagePosted)] == [False, True, False]
+
+
+class TestTemporary:
+    @pytest.mark.rule("1.19", "1.21")
+    @on_trio
+    async def test_it_works_as_any_until_it_ends_and_then_not_at_all(self) -> None:
+        world = await new_world()
+        tom, jerry = await world.login("tom"), await world.login("jerry")
+        tea = await world.start_temporary(tom, "jerry", ttl_seconds=60)
+        await world.send(tom, tea)
+        event = world.bus.the(MessagePosted)
+        assert (event.kind, event.recipients) == (Kind.TEMPORARY, ("tom", "jerry"))
+        assert await texts(world, jerry, tea) == ["hi"]
+        world.clock.step(60_000)
+        for transient, will in ((False, False), (True, False), (False, True)):
+            with pytest.raises(ConversationNotFound) as caught:
+                await world.send(tom, tea, transient=transient, will=will)
+            assert caught.value.code == 4303
+        with pytest.raises(ConversationNotFound):
+            await history(world, tom, tea)
+
+
+class TestServices:
+    @pytest.mark.rule("1.14")
+    @pytest.mark.parametrize("transient", [False, True])
+    @on_trio
+    async def test_what_a_client_says_goes_to_its_own_devices_and_no_other_client(self, transient: bool) -> None:
+        world = await new_world()
+        tom, jerry = await world.login("tom"), await world.login("jerry")
+        news = await world.start_service(tom, jerry)
+        await world.send(tom, news, transient=transient)
+        event = world.bus.the(MessagePosted)
+        assert (event.conversation_id, event.kind, event.recipients) == (news, Kind.SYSTEM, ("tom",))
+        assert event.origin == tom.number
+        assert await texts(world, tom, news) == ([] if transient else ["hi"])
+        assert await texts(world, jerry, news) == []
+
+    @pytest.mark.rule("1.14")
+    @on_trio
+    async def test_who_has_not_subscribed_may_ask_too(self) -> None:
+        world = await new_world()
+        tom, spike = await world.login("tom"), await world.login("spike")
+        news = await world.start_service(tom)
+        await world.send(spike, news, "hello?")
+        await world.send(office("paper"), news, "to subscribers")
+        assert await texts(world, spike, news) == ["hello?"]
+        assert await texts(world, tom, news) == ["to subscribers"]
+
+    @pytest.mark.rule("1.15", "1.16")
+    @on_trio
+    async def test_a_subscriber_sees_what_it_said_and_what_all_were_told_in_order(self) -> None:
+        world = await new_world()
+        tom, jerry = await world.login("tom"), await world.login("jerry")
+        news = await world.start_service(tom, jerry)
+        for number in range(8):
+            world.clock.step(10)
+            await world.send(office("paper") if number % 3 == 0 else tom, news, str(number))
+            await world.send(jerry, news, "other")
+        assert await texts(world, tom, news) == [str(number) for number in range(8)]
+        seen: list[str] = []
+        start: Position | None = None
+        while page := await history(world, tom, news, start=start, limit=3):
+            seen = [message.body.decode() for message in page] + seen
+            start = page[0].position
+        assert seen == [str(number) for number in range(8)]
+        assert await texts(world, office(), news) == ["0", "3", "6"]
+
+    @pytest.mark.rule("5.4")
+    @on_trio
+    async def test_the_same_token_is_the_same_message_there_too(self) -> None:
+        world = await new_world()
+        tom, jerry = await world.login("tom"), await world.login("jerry")
+        news = await world.start_service(tom)
+        first = await world.send(tom, news, token="t")
+        assert await world.send(tom, news, token="t") == first
+        assert await world.send(jerry, news, token="t") != first
+        assert len(world.bus.of(MessagePosted)) == 2
+
+    @explored
+    @given(schedules)
+    @on_trio
+    async def test_all_subscribers_hear_it_in_the_order_of_the_history(self, schedule: object) -> None:
+        """Finding out who is online takes longer for some than for others."""
+        world = await new_world()
+        tom = await world.login("tom")
+        news = await world.start_service(tom, await world.login("jerry"))
+        async with trio.open_nursery() as nursery:
+            for number in range(4):
+                nursery.start_soon(world.send, office("paper"), news, str(number))
+        told = [event.message for event in world.bus.of(MessagePosted)]
+        assert told == await history(world, tom, news)
+        assert {event.recipients for event in world.bus.of(MessagePosted)} == {("tom", "jerry")}
+
 
 class TestReadingBack:
+    @pytest.mark.rule("2.4a")
     @on_trio
     async def test_the_newest_come_first_to_mind_but_all_ascend(self) -> None:
         world, tom, tea = await self.talk(25)
@@ -344,6 +536,7 @@ class TestReadingBack:
         assert await texts(world, tom, tea, limit=0) == []
         assert len(await texts(world, tom, tea, limit=5_000)) == 25
 
+    @pytest.mark.rule("2.4a")
     @on_trio
     async def test_bounds_from_both_sides(self) -> None:
         world, tom, tea = await self.talk(6)
@@ -387,6 +580,7 @@ class TestReadingBack:
         assert found == ['{"_lctype":-2,"n":3}', '{"_lctype":-2,"n":5}']
         assert await texts(world, tom, tea, message_type=7) == []
 
+    @pytest.mark.rule("1.24")
     @on_trio
     async def test_only_members_may_and_of_what_was_before_them_too(self) -> None:
         """Source: semantics, rule 1.24."""

@@ -5,14 +5,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from fastim.core.commands import CloseSession, OpenSession, QueryOnline, RefreshToken, ReportDevice
+from fastim.core.commands import (
+    CloseSession,
+    OpenSession,
+    QueryOnline,
+    RefreshToken,
+    ReportDevice,
+    Unwatch,
+    Watch,
+)
 from fastim.core.errors import InvalidLogin, QueryFailed, SessionConflict, SessionTokenExpired, Unavailable
-from fastim.core.events import SessionEvicted
+from fastim.core.events import MessagePosted, SessionEvicted
 from fastim.core.ids import is_client_id
-from fastim.core.policy import Policy
-from fastim.core.replies import Closed, DeviceReported, OnlineClients
+from fastim.core.policy import WATCHED_MAX, Policy
+from fastim.core.replies import Closed, DeviceReported, OnlineClients, Unwatched, Watching
 from fastim.core.session import OfflineMode, Session
-from fastim.service.sessions import close_session, query_online, refresh_token, report_device
+from fastim.service.sessions import (
+    Opening,
+    close_session,
+    end_session,
+    open_session,
+    query_online,
+    refresh_token,
+    report_device,
+    unwatch_clients,
+    watch_clients,
+)
 from tests.fakes.running import explored, on_trio, schedules
 from tests.fakes.world import EVERYTHING, World, new_world
 
@@ -358,3 +376,122 @@ class TestTheDevice:
         assert renamed == replace(session, device="apns")
         await world.open("tom", replace(PHONE, device="apns"))
         assert world.bus.the(SessionEvicted) == SessionEvicted(session.number, "tom", silently=True)
+
+    @on_trio
+    async def test_takes_its_will_along(self) -> None:
+        world = await new_world()
+        session, *_ = await will_left(world)
+        await report_device(world.io, session, ReportDevice("apns"))
+        (renamed,) = world.directory.sessions("tom")
+        again, _ = await world.open("tom", OpenSession(reconnect=True, device="apns"))
+        await end_session(world.io, renamed)
+        assert not world.bus.of(MessagePosted)
+        await end_session(world.io, again)
+        assert world.bus.the(MessagePosted).message.body == b"farewell"
+
+
+async def will_left(world: World) -> tuple[Session, str, str]:
+    """A session that has left a will, with the token that it was opened with, and where the will goes."""
+    session, opened = await world.open("tom", PHONE)
+    tea = await world.start(session, "jerry")
+    await world.send(session, tea, "farewell", will=True)
+    return session, opened.token, tea
+
+
+class TestEnding:
+    @pytest.mark.rule("5.20", "5.23")
+    @on_trio
+    async def test_the_will_is_sent_once_when_the_session_ends(self) -> None:
+        world = await new_world()
+        session, *_ = await will_left(world)
+        for _ in range(2):
+            await end_session(world.io, session)
+        assert world.directory.sessions("tom") == []
+        assert len(world.bus.of(MessagePosted)) == 1
+
+    @pytest.mark.rule("5.20")
+    @on_trio
+    async def test_who_closes_leaves_no_will(self) -> None:
+        world = await new_world()
+        session, *_ = await will_left(world)
+        await close_session(world.io, session, CloseSession())
+        await end_session(world.io, session)
+        assert not world.bus.of(MessagePosted)
+
+    @on_trio
+    async def test_a_device_that_comes_back_first_has_its_will_again(self) -> None:
+        world = await new_world()
+        old, token, _ = await will_left(world)
+        new, _ = await world.open("tom", OpenSession(reconnect=True, token=token))
+        await end_session(world.io, old)
+        assert not world.bus.of(MessagePosted)
+        await end_session(world.io, new)
+        assert world.bus.the(MessagePosted).message.body == b"farewell"
+
+    @on_trio
+    async def test_nor_is_it_forgotten_when_the_connection_is_lost_while_it_opens(self) -> None:
+        world = await new_world()
+        old, token, _ = await will_left(world)
+        world.directory.cut_off.add(old.number + 1)
+        await world.open("tom", OpenSession(reconnect=True, token=token))
+        assert world.bus.the(MessagePosted).message.body == b"farewell"
+
+    @pytest.mark.parametrize("device", ["phone", "desk"])
+    @on_trio
+    async def test_one_that_has_to_make_room_on_its_connection_leaves_nothing_behind(self, device: str) -> None:
+        world = await new_world()
+        old, *_ = await will_left(world)
+        room = await world.start_room(old)
+        world.directory.shared = True
+        new, _ = await world.open("tom", OpenSession(device=device))
+        back = device == "phone"
+        assert list(world.rooms.occupants(room)) == ([new] if back else [])
+        assert len(world.bus.of(MessagePosted)) == (0 if back else 1)
+        await close_session(world.io, new, CloseSession())
+        assert list(world.rooms.occupants(room)) == []
+        assert len(world.bus.of(MessagePosted)) == (0 if back else 1)
+
+
+class TestArriving:
+    @pytest.mark.rule("7.10")
+    @on_trio
+    async def test_a_client_is_new_once(self) -> None:
+        world = await new_world()
+        assert [(await world.arrive(one))[1].first for one in ("tom", "tom", "jerry")] == [True, False, True]
+
+    @on_trio
+    async def test_those_who_were_here_today_are_counted(self) -> None:
+        world = await new_world()
+        for client_id in ("tom", "jerry", "tom"):
+            await world.login(client_id)
+        assert await world.store.count_users(world.clock.now() // 86_400_000) == 2
+
+    @on_trio
+    async def test_a_session_knows_where_it_came_from(self) -> None:
+        world = await new_world()
+        opening = Opening(1, "tom", OfflineMode.UNREAD, OpenSession(), address="192.0.2.7")
+        session, *_ = await open_session(world.io, opening)
+        assert session.address == "192.0.2.7"
+
+
+class TestWatching:
+    @pytest.mark.rule("13.1", "13.2", "13.2a")
+    @on_trio
+    async def test_one_is_told_at_once_who_is_there(self) -> None:
+        world = await new_world()
+        tom, _ = await world.login("tom"), await world.login("jerry")
+        watching = await watch_clients(world.io, tom, Watch(("spike", "jerry", "jerry", "tom")))
+        assert watching == Watching(("jerry", "tom"))
+        assert world.directory.watched(tom) == {"spike", "jerry", "tom"}
+        assert await unwatch_clients(world.io, tom, Unwatch(("spike", "nobody"))) == Unwatched()
+        assert world.directory.watched(tom) == {"jerry", "tom"}
+
+    @on_trio
+    async def test_too_many_are_refused_and_nothing_changes(self) -> None:
+        world = await new_world()
+        tom = await world.login("tom")
+        await watch_clients(world.io, tom, Watch(("jerry",)))
+        with pytest.raises(QueryFailed) as caught:
+            await watch_clients(world.io, tom, Watch(tuple(f"c{number}" for number in range(WATCHED_MAX))))
+        assert caught.value.code == 4310
+        assert world.directory.watched(tom) == {"jerry"}

@@ -11,13 +11,17 @@ from msgspec.structs import replace
 
 from fastim.core.commands import (
     AddMembers,
+    ChangeBlocks,
+    ListRefused,
     OpenSession,
     RefreshToken,
+    RefuseConversations,
     RemoveMembers,
     Signature,
     StartConversation,
 )
 from fastim.core.errors import (
+    BlacklistSignatureFailed,
     ConversationNotFound,
     ConversationSignatureFailed,
     MembershipRequired,
@@ -29,8 +33,9 @@ from fastim.core.errors import (
 )
 from fastim.core.events import ClientKicked
 from fastim.core.policy import Policy
-from fastim.core.session import Session
+from fastim.core.session import Session, office
 from fastim.service.conversations import start_conversation
+from fastim.service.governance import change_blocks, list_refused, refuse_conversations
 from fastim.service.members import add_members, remove_members
 from fastim.service.sessions import kick_client, refresh_token
 from tests.fakes.running import explored, on_trio, schedules
@@ -57,6 +62,9 @@ class Signer:
 
     def change(self, client_id: str, conversation_id: str, action: str, *members: str) -> Signature:
         return self._sign(f"app:{client_id}:{conversation_id}:{':'.join(sorted(members))}", action=f":{action}")
+
+    def refuse(self, client_id: str, conversation_id: str, action: str) -> Signature:
+        return self._sign(f"app:{client_id}:{conversation_id}:", action=f":{action}")
 
     def _sign(self, text: str, ago: int = 0, action: str = "") -> Signature:
         self._nonce += 1
@@ -283,6 +291,55 @@ class TestConversations:
         command = AddMembers(NOWHERE, ("tyke",), signer.change("spike", NOWHERE, "invite", "tyke"))
         with pytest.raises(ConversationNotFound):
             await add_members(world.io, spike, command)
+
+
+class TestBlacklists:
+    @on_trio
+    async def test_blocking_wants_one_for_this_change(self) -> None:
+        world, signer = await strict_world()
+        tom = await opened(world, signer)
+        tea = await started(world, signer, tom, "jerry")
+        for wrong in (
+            None,
+            signer.change("tom", tea, "kick", "jerry"),
+            signer.change("tom", tea, "conversation-unblock-clients", "jerry"),
+            signer.change("tom", tea, "conversation-block-clients", "spike"),
+            signer.change("jerry", tea, "conversation-block-clients", "jerry"),
+        ):
+            with pytest.raises(BlacklistSignatureFailed) as caught:
+                await change_blocks(world.io, tom, ChangeBlocks(tea, ("jerry",), blocked=True, signature=wrong))
+            assert caught.value.code == 4546
+        assert not world.bus.events
+        right = signer.change("tom", tea, "conversation-block-clients", "jerry")
+        await change_blocks(world.io, tom, ChangeBlocks(tea, ("jerry",), blocked=True, signature=right))
+        lifting = signer.change("tom", tea, "conversation-unblock-clients", "jerry")
+        await change_blocks(world.io, tom, ChangeBlocks(tea, ("jerry",), blocked=False, signature=lifting))
+        with pytest.raises(BlacklistSignatureFailed):
+            await change_blocks(world.io, tom, ChangeBlocks(tea, ("jerry",), blocked=True, signature=right))
+
+    @on_trio
+    async def test_refusing_conversations_wants_one(self) -> None:
+        world, signer = await strict_world()
+        tom, jerry = await opened(world, signer), await opened(world, signer, "jerry")
+        tea = await started(world, signer, tom)
+        for wrong in (None, signer.refuse("jerry", tea, "client-unblock-conversations")):
+            with pytest.raises(BlacklistSignatureFailed):
+                await refuse_conversations(world.io, jerry, RefuseConversations((tea,), refused=True, signature=wrong))
+        assert (await list_refused(world.io, jerry, ListRefused())).conversation_ids == ()
+        right = signer.refuse("jerry", tea, "client-block-conversations")
+        await refuse_conversations(world.io, jerry, RefuseConversations((tea,), refused=True, signature=right))
+        assert (await list_refused(world.io, jerry, ListRefused())).conversation_ids == (tea,)
+
+
+class TestTheApplicationItself:
+    @on_trio
+    async def test_it_needs_nobody_to_vouch_for_it(self) -> None:
+        world, signer = await strict_world()
+        tea = await started(world, signer, await opened(world, signer))
+        for boss in (office(), office("tom")):
+            await add_members(world.io, boss, AddMembers(tea, ("jerry",)))
+            await remove_members(world.io, boss, RemoveMembers(tea, ("jerry",)))
+            await change_blocks(world.io, boss, ChangeBlocks(tea, ("spike",), blocked=True))
 
 
 class TestAfterAKick:

@@ -8,10 +8,11 @@ from fastim.core.commands import AddMembers, MarkRead, ReadMark, RemoveMembers
 from fastim.core.conversation import Kind
 from fastim.core.errors import QueryFailed, Unavailable
 from fastim.core.events import UnreadChanged, UnreadNotice
-from fastim.core.message import Position
+from fastim.core.ids import personal_log
+from fastim.core.message import Draft, Position
 from fastim.core.policy import Policy
 from fastim.core.replies import Acked
-from fastim.core.session import OfflineMode, Session
+from fastim.core.session import OfflineMode, Session, office
 from fastim.core.units import Millis
 from fastim.core.unread import OVERLAP
 from fastim.service.members import add_members, remove_members
@@ -47,6 +48,7 @@ async def read(world: World, session: Session, conversation_id: str, upto: Posit
 
 
 class TestOnOpening:
+    @pytest.mark.rule("7.2", "7.3")
     @on_trio
     async def test_what_others_said_is_unread_until_it_is_marked_read(self) -> None:
         world = await new_world()
@@ -60,6 +62,7 @@ class TestOnOpening:
         await read(world, jerry, tea)
         assert await told(world, jerry) == {}
 
+    @pytest.mark.rule("7.6")
     @on_trio
     async def test_only_the_session_that_opens_is_told_and_with_the_last_message(self) -> None:
         world = await new_world()
@@ -85,6 +88,7 @@ class TestOnOpening:
         await tell_unread(world.io, tom, NEVER)
         assert not world.bus.events
 
+    @pytest.mark.rule("7.1")
     @on_trio
     async def test_who_wants_the_messages_themselves_gets_no_counts(self) -> None:
         world = await new_world()
@@ -93,6 +97,7 @@ class TestOnOpening:
         await world.send(tom, await world.start(tom, "jerry"))
         assert await told(world, jerry) == {}
 
+    @pytest.mark.rule("7.4", "5.7")
     @on_trio
     async def test_mentions_by_name_and_of_everybody(self) -> None:
         world = await new_world()
@@ -109,6 +114,7 @@ class TestOnOpening:
         await world.send(jerry, tea)
         assert await told(world, spike) == {tea: (1, False)}
 
+    @pytest.mark.rule("5.10", "7.2")
     @on_trio
     async def test_transient_messages_do_not_count(self) -> None:
         world = await new_world()
@@ -130,6 +136,7 @@ class TestOnOpening:
             await remove_members(world.io, tom, RemoveMembers(tea, ("spike",)))
             assert await told(world, spike) == {}
 
+    @pytest.mark.rule("2.7", "2.8", "7.6")
     @on_trio
     async def test_caps(self) -> None:
         world = await new_world(Policy(unread_cap=2, unread_conversations=3))
@@ -155,6 +162,7 @@ class TestOnOpening:
         assert {notice.conversation_id for event in events for notice in event.notices} == set(ids)
         assert {event.session for event in events} == {jerry.number}
 
+    @pytest.mark.rule("7.2")
     @on_trio
     async def test_without_a_cap_counts_are_exact(self) -> None:
         world = await new_world()
@@ -166,6 +174,7 @@ class TestOnOpening:
 
 
 class TestSinceTheLastTime:
+    @pytest.mark.rule("7.6")
     @on_trio
     async def test_only_what_changed_since_is_told(self) -> None:
         world = await new_world()
@@ -178,6 +187,7 @@ class TestSinceTheLastTime:
         assert set(await told(world, jerry, Millis(last_told + OVERLAP))) == {new}
         assert set(await told(world, jerry)) == {old, new}
 
+    @pytest.mark.rule("7.7")
     @on_trio
     async def test_what_was_read_elsewhere_since_is_told_too(self) -> None:
         """Source: semantics, rule 7.7."""
@@ -215,6 +225,7 @@ class TestSinceTheLastTime:
 
 
 class TestReading:
+    @pytest.mark.rule("7.5")
     @on_trio
     async def test_all_of_the_clients_sessions_are_told(self) -> None:
         """The one that read, too: Swift counts down only when told. Source: wire protocol, read and unread."""
@@ -229,6 +240,7 @@ class TestReading:
         event = world.bus.the(UnreadChanged)
         assert (event.client_id, event.session, event.at) == ("jerry", 0, world.clock.now())
 
+    @pytest.mark.rule("7.2")
     @on_trio
     async def test_what_came_after_the_mark_stays_unread(self) -> None:
         world = await new_world()
@@ -252,6 +264,7 @@ class TestReading:
         assert (await read(world, jerry, tea, after(acks[0]))).count == 0
         assert await told(world, jerry) == {}
 
+    @pytest.mark.rule("7.4")
     @on_trio
     async def test_a_mention_that_was_read_is_gone_a_later_one_is_not(self) -> None:
         world = await new_world()
@@ -329,3 +342,76 @@ class TestReading:
         assert membership is not None
         expected = sum(sends) - membership.read
         assert await told(world, jerry) == ({tea: (expected, False)} if expected else {})
+
+
+class TestServices:
+    @pytest.mark.rule("7.2", "7.8")
+    @on_trio
+    async def test_what_was_said_to_all_and_to_one_is_counted_together(self) -> None:
+        world = await new_world()
+        tom, jerry = await world.login("tom"), await world.login("jerry")
+        news = await world.start_service(tom, jerry)
+        for text in ("one", "two"):
+            await world.send(office("paper"), news, text)
+        await world.send(tom, news, "own")
+        await world.io.store.append(personal_log(news, "tom"), Draft("paper", b"to tom"), world.clock.step(10))
+        assert await told(world, tom) == {news: (3, False)}
+        assert await told(world, jerry) == {news: (2, False)}
+        await tell_unread(world.io, tom, NEVER)
+        (notice,) = world.bus.of(UnreadChanged)[-1].notices
+        assert notice.kind is Kind.SYSTEM
+        assert notice.last is not None
+        assert notice.last.body == b"to tom"
+
+    @pytest.mark.rule("7.2", "7.8")
+    @on_trio
+    async def test_reading_it_reads_both(self) -> None:
+        world = await new_world()
+        tom = await world.login("tom")
+        news = await world.start_service(tom)
+        acked = await world.send(office("paper"), news, mention_all=True)
+        world.clock.step(10)
+        await world.io.store.append(personal_log(news, "tom"), Draft("paper", b"to tom"), world.clock.now())
+        assert await told(world, tom) == {news: (2, True)}
+        notice = await read(world, tom, news, after(acked))
+        assert (notice.conversation_id, notice.count, notice.mentioned) == (news, 1, False)
+        assert (await read(world, tom, news)).count == 0
+        assert await told(world, tom) == {}
+        assert await told(world, tom, world.clock.now()) == {news: (0, False)}
+
+    @on_trio
+    async def test_who_only_asked_something_hears_of_the_answer(self) -> None:
+        world = await new_world()
+        tom, spike = await world.login("tom"), await world.login("spike")
+        news = await world.start_service(tom)
+        await world.send(spike, news, "hello?")
+        await world.send(office("paper"), news, "to subscribers")
+        assert await told(world, spike) == {}
+        await world.io.store.append(personal_log(news, "spike"), Draft("paper", b"yes?"), world.clock.now())
+        assert await told(world, spike) == {news: (1, False)}
+        assert (await read(world, spike, news)).count == 0
+
+
+class TestElsewhere:
+    @pytest.mark.rule("1.19", "1.21")
+    @on_trio
+    async def test_it_counts_until_it_ends(self) -> None:
+        world = await new_world()
+        tom, jerry = await world.login("tom"), await world.login("jerry")
+        tea = await world.start_temporary(tom, "jerry", ttl_seconds=60)
+        await world.send(tom, tea)
+        assert await told(world, jerry) == {tea: (1, False)}
+        world.clock.step(60_000)
+        assert await told(world, jerry) == {}
+        await tell_all_unread(world.io, jerry)
+        await mark_read(world.io, jerry, MarkRead((ReadMark(tea),)))
+        assert not world.bus.events
+
+    @pytest.mark.rule("1.11")
+    @on_trio
+    async def test_chat_rooms_are_not_counted(self) -> None:
+        world = await new_world()
+        tom, jerry = await world.login("tom"), await world.login("jerry")
+        room = await world.start_room(tom)
+        await world.send(jerry, room)
+        assert await told(world, tom) == {}

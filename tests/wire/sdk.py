@@ -3,14 +3,15 @@
 from typing import TypeVar
 
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from fastim.core import commands
-from fastim.core.commands import Command, ReadMark, Signature
+from fastim.core.commands import Command, Page, ReadMark, Signature
 from fastim.core.message import Position
 from fastim.core.units import Millis
 from fastim.wire import messages2_pb2 as pb
 
-Signed = TypeVar("Signed", pb.SessionCommand, pb.ConvCommand)
+Signed = TypeVar("Signed", pb.SessionCommand, pb.ConvCommand, pb.BlacklistCommand)
 
 texts = st.text(max_size=20)
 filled = st.text(min_size=1, max_size=20)
@@ -35,6 +36,24 @@ sends = st.builds(
     mention_all=st.booleans(),
     priority=st.integers(1, 3),
 )
+
+patches = st.builds(
+    commands.PatchMessage,
+    conversation_id=texts,
+    position=st.builds(Position, st.integers(-(2**63), 2**63 - 1).map(Millis), texts),
+    recall=st.booleans(),
+    body=texts.map(str.encode),
+    mentions=ids,
+    mention_all=st.booleans(),
+) | st.builds(
+    commands.PatchMessage,
+    conversation_id=texts,
+    position=st.builds(Position, moments, texts),
+    body=st.binary(max_size=40),
+    binary=st.just(True),
+)
+
+pages = st.builds(Page, texts, st.none() | numbers)
 
 commands_of_sdks: st.SearchStrategy[Command] = st.one_of(
     st.builds(
@@ -77,7 +96,24 @@ commands_of_sdks: st.SearchStrategy[Command] = st.one_of(
     st.builds(commands.MuteConversation, texts, st.booleans()),
     st.builds(commands.CountMembers, texts),
     st.builds(commands.CheckMembership, st.lists(texts, min_size=1, max_size=3).map(tuple)),
-    sends.map(lambda send: _sized(send)),
+    sends.map(lambda send: replace(send, size_bytes=_direct(send).ByteSize())),
+    patches.map(lambda patch: replace(patch, size_bytes=_patch_item(patch).ByteSize())),
+    st.builds(commands.QueryReceipts, texts, st.booleans()),
+    st.builds(commands.ListOccupants, texts, st.none() | numbers),
+    st.builds(commands.SetRole, texts, texts, texts),
+    st.builds(commands.ListRoles, texts),
+    st.builds(commands.ChangeSilence, texts, ids, st.booleans()),
+    st.builds(commands.ListSilenced, texts, pages),
+    st.builds(commands.CheckSilenced, texts, ids),
+    st.builds(commands.ChangeBlocks, texts, ids, st.booleans(), signatures),
+    st.builds(commands.ListBlocked, texts, pages),
+    st.builds(commands.CheckBlocked, texts, ids),
+    st.builds(commands.RefuseConversations, ids, st.booleans(), signatures),
+    st.builds(commands.ListRefused, pages),
+    st.builds(commands.CheckRefused, ids),
+    st.builds(commands.QueryNotices, moments),
+    st.builds(commands.Watch, ids),
+    st.builds(commands.Unwatch, ids),
     st.builds(commands.Acknowledge, texts, texts, st.none() | moments, st.none() | moments),
     st.builds(commands.MarkRead, st.lists(st.builds(ReadMark, texts, positions), max_size=3).map(tuple)),
     st.builds(
@@ -103,13 +139,6 @@ def command_bytes(command: Command) -> bytes:
     return bytes(_generic(command).SerializeToString())
 
 
-def _sized(send: commands.Send) -> commands.Send:
-    return commands.Send(
-        **{field: getattr(send, field) for field in send.__struct_fields__ if field != "size_bytes"},
-        size_bytes=_direct(send).ByteSize(),
-    )
-
-
 def _generic(command: Command) -> pb.GenericCommand:
     match command:
         case commands.OpenSession():
@@ -133,6 +162,18 @@ def _generic(command: Command) -> pb.GenericCommand:
             return pb.GenericCommand(cmd=pb.session, op=pb.query, sessionMessage=session)
         case commands.Send():
             return pb.GenericCommand(cmd=pb.direct, priority=command.priority, directMessage=_direct(command))
+        case commands.PatchMessage():
+            patch = pb.PatchCommand(patches=[_patch_item(command)])
+            return pb.GenericCommand(cmd=pb.patch, op=pb.modify, patchMessage=patch)
+        case commands.QueryNotices(since):
+            native = pb.NativeCommand(since=since)
+            return pb.GenericCommand(cmd=pb.session, op=pb.notifications, nativeMessage=native)
+        case commands.Watch(client_ids):
+            presence = pb.PresenceCommand(sessionPeerIds=client_ids)
+            return pb.GenericCommand(cmd=pb.presence, op=pb.subscribe, presenceMessage=presence)
+        case commands.Unwatch(client_ids):
+            presence = pb.PresenceCommand(sessionPeerIds=client_ids)
+            return pb.GenericCommand(cmd=pb.presence, op=pb.unsubscribe, presenceMessage=presence)
         case commands.Acknowledge():
             ack = pb.AckCommand(
                 cid=command.conversation_id, mid=command.message_id, fromts=command.since, tots=command.until
@@ -149,6 +190,9 @@ def _generic(command: Command) -> pb.GenericCommand:
         case commands.ReportDevice():
             report = pb.ReportCommand(initiative=True, type="token", data=command.device)
             return pb.GenericCommand(cmd=pb.report, op=pb.upload, reportMessage=report)
+        case _ if type(command) in BLACKLISTS:
+            op, blacklist = _blacklist(command)
+            return pb.GenericCommand(cmd=pb.blacklist, op=op, blacklistMessage=blacklist)
         case _:
             op, conv = _conv(command)
             return pb.GenericCommand(cmd=pb.conv, op=op, convMessage=conv)
@@ -187,6 +231,47 @@ def _conv(command: Command) -> tuple[pb.OpType, pb.ConvCommand]:
             return pb.count, pb.ConvCommand(cid=conversation_id)
         case commands.CheckMembership(conversation_ids):
             return pb.is_member, pb.ConvCommand(cids=conversation_ids)
+        case commands.QueryReceipts(conversation_id, all_members):
+            return pb.max_read, pb.ConvCommand(cid=conversation_id, queryAllMembers=all_members)
+        case commands.ListOccupants(conversation_id, limit):
+            return pb.members, pb.ConvCommand(cid=conversation_id, limit=limit)
+        case commands.SetRole(conversation_id, client_id, role):
+            info = pb.ConvMemberInfo(pid=client_id, role=role)
+            return pb.member_info_update, pb.ConvCommand(cid=conversation_id, targetClientId=client_id, info=info)
+        case commands.ListRoles(conversation_id):
+            return pb.member_infos, pb.ConvCommand(cid=conversation_id)
+        case commands.ChangeSilence(conversation_id, client_ids, silenced):
+            return pb.add_shutup if silenced else pb.remove_shutup, pb.ConvCommand(cid=conversation_id, m=client_ids)
+        case commands.ListSilenced(conversation_id, page):
+            return pb.query_shutup, pb.ConvCommand(cid=conversation_id, limit=page.limit, next=page.cursor or None)
+        case commands.CheckSilenced(conversation_id, client_ids):
+            return pb.check_shutup, pb.ConvCommand(cid=conversation_id, m=client_ids)
+        case _:
+            raise AssertionError(f"no SDK sends {command}")
+
+
+BLACKLISTS = {
+    *(commands.ChangeBlocks, commands.ListBlocked, commands.CheckBlocked),
+    *(commands.RefuseConversations, commands.ListRefused, commands.CheckRefused),
+}
+
+
+def _blacklist(command: Command) -> tuple[pb.OpType, pb.BlacklistCommand]:
+    match command:
+        case commands.ChangeBlocks(conversation_id, client_ids, blocked, signature):
+            blacklist = pb.BlacklistCommand(srcCid=conversation_id, toPids=client_ids)
+            return pb.block if blocked else pb.unblock, _signed(blacklist, signature)
+        case commands.ListBlocked(conversation_id, page):
+            return pb.query, pb.BlacklistCommand(srcCid=conversation_id, limit=page.limit, next=page.cursor or None)
+        case commands.CheckBlocked(conversation_id, client_ids):
+            return pb.check_block, pb.BlacklistCommand(srcCid=conversation_id, toPids=client_ids)
+        case commands.RefuseConversations(conversation_ids, refused, signature):
+            blacklist = pb.BlacklistCommand(srcPid="tom", toCids=conversation_ids)
+            return pb.block if refused else pb.unblock, _signed(blacklist, signature)
+        case commands.ListRefused(page):
+            return pb.query, pb.BlacklistCommand(srcPid="tom", limit=page.limit, next=page.cursor or None)
+        case commands.CheckRefused(conversation_ids):
+            return pb.check_block, pb.BlacklistCommand(srcPid="tom", toCids=conversation_ids)
         case _:
             raise AssertionError(f"no SDK sends {command}")
 
@@ -201,6 +286,19 @@ def _direct(command: commands.Send) -> pb.DirectCommand:
         transient=command.transient,
         will=command.will,
         pushData=command.push_data,
+        mentionPids=command.mentions,
+        mentionAll=command.mention_all,
+    )
+
+
+def _patch_item(command: commands.PatchMessage) -> pb.PatchItem:
+    return pb.PatchItem(
+        cid=command.conversation_id,
+        mid=command.position.message_id,
+        timestamp=command.position.timestamp,
+        recall=command.recall,
+        data=None if command.binary else command.body,
+        binaryMsg=command.body if command.binary else None,
         mentionPids=command.mentions,
         mentionAll=command.mention_all,
     )

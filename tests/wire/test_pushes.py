@@ -1,19 +1,29 @@
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from fastim.core.conversation import Kind
 from fastim.core.errors import ReadTimeout, SessionConflict, WireError
 from fastim.core.events import (
+    BlocksChanged,
     ConversationStarted,
     ConversationUpdated,
     MembersAdded,
     MembersRemoved,
+    MessagePatched,
     MessagePosted,
+    MessagesQueued,
+    MessagesReceipted,
+    MissedPatch,
+    PatchesMissed,
+    RoleChanged,
+    SilenceChanged,
     UnreadChanged,
     UnreadNotice,
 )
 from fastim.core.message import Message
+from fastim.core.standing import Role
 from fastim.core.units import Millis
 from fastim.wire import codec
 from fastim.wire import messages2_pb2 as pb
@@ -31,6 +41,12 @@ REMOVED = MembersRemoved(C, Kind.NORMAL, removed=("jerry",), members=("tom",), b
 UPDATED = ConversationUpdated(
     C, ("tom", "jerry"), by="tom", origin=1, at=AT, asked=b'{"attr.a":1}', modified=b'{"attr":{"a":1}}'
 )
+PAIR = ("tom", "jerry")
+ROLE = RoleChanged(C, "jerry", Role.MANAGER, PAIR, by="tom", at=AT)
+SILENCED = SilenceChanged(C, ("jerry", "spike"), silenced=True, members=PAIR, by="tom", at=AT)
+HEARD = SilenceChanged(C, ("jerry",), silenced=False, members=PAIR, by="tom", at=AT)
+BLOCKED = BlocksChanged(C, ("jerry", "spike"), blocked=True, members=("tom",), by="tom", at=AT)
+UNBLOCKED = BlocksChanged(C, ("jerry",), blocked=False, members=("tom",), by="tom", at=AT)
 
 
 def parsed(body: bytes) -> pb.GenericCommand:
@@ -74,9 +90,121 @@ class TestDelivery:
         assert posted(Message("m", AT, 0, "tom", b""), transient=True).directMessage.transient
         assert not posted(Message("m", AT, 1, "tom", b"")).directMessage.HasField("transient")
 
+    def test_when_it_was_patched_before_it_came(self) -> None:
+        assert posted(Message("m", AT, 1, "tom", b"", patched_at=Millis(AT + 1))).directMessage.patchTimestamp == AT + 1
+        assert not posted(Message("m", AT, 1, "tom", b"")).directMessage.HasField("patchTimestamp")
+
     @pytest.mark.parametrize("kind", list(Kind))
     def test_the_type_of_the_conversation(self, kind: Kind) -> None:
         assert posted(Message("m", AT, 1, "tom", b""), kind).directMessage.convType == kind
+
+
+class TestQueued:
+    def directs(self, count: int, *, more: bool) -> list[pb.DirectCommand]:
+        messages = tuple(Message(f"m{n}", Millis(n), n, "jerry", b"hi") for n in range(1, count + 1))
+        bodies = codec.encode_queued(MessagesQueued("tom", 1, C, Kind.SYSTEM, messages, more))
+        pushes = [parsed(body) for body in bodies]
+        assert all((push.cmd, push.service) == (pb.direct, 2) for push in pushes)
+        return [push.directMessage for push in pushes]
+
+    def test_each_is_a_delivery_that_says_it_waited(self) -> None:
+        assert self.directs(1, more=False) == [
+            pb.DirectCommand(cid=C, id="m1", fromPeerId="jerry", timestamp=1, msg=b"hi", convType=3, offline=True)
+        ]
+
+    def test_the_last_says_when_there_are_more(self) -> None:
+        assert [direct.hasMore for direct in self.directs(3, more=True)] == [False, False, True]
+        assert not any(direct.HasField("hasMore") for direct in self.directs(3, more=False))
+
+    def test_none_are_none(self) -> None:
+        assert self.directs(0, more=True) == []
+
+
+class TestPatches:
+    def patched(self, message: Message, code: int = 0, detail: str = "") -> pb.PatchItem:
+        event = MessagePatched(C, Kind.NORMAL, message, PAIR, origin=1, code=code, detail=detail)
+        push = parsed(codec.encode_patched(event))
+        (item,) = push.patchMessage.patches
+        assert push == Generic(cmd=pb.patch, op=pb.modify, service=2, patchMessage=pb.PatchCommand(patches=[item]))
+        return item
+
+    def test_a_modified_text(self) -> None:
+        message = Message("m", AT, 7, "tom", b"new", mentions=("a",), mention_all=True, patched_at=Millis(AT + 1))
+        assert self.patched(message) == pb.PatchItem(
+            cid=C,
+            mid="m",
+            timestamp=AT,
+            sender="tom",
+            data=b"new",
+            patchTimestamp=AT + 1,
+            mentionPids=["a"],
+            mentionAll=True,
+        )
+
+    def test_a_recalled_one_has_the_body_that_says_so(self) -> None:
+        """JS makes a ``RecalledMessage`` of the body, C# reads it whatever ``recall`` says."""
+        message = Message("m", AT, 7, "tom", b'{"_lctype":-127}', patched_at=Millis(AT + 1), recalled=True)
+        item = self.patched(message)
+        assert (item.recall, item.data) == (True, b'{"_lctype":-127}')
+
+    def test_what_does_not_apply_is_left_out(self) -> None:
+        """JS takes any ``patchCode`` for a reason, 0 too."""
+        item = self.patched(Message("m", AT, 7, "tom", b"new", patched_at=Millis(AT + 1)), detail="for nothing")
+        for field in ("recall", "mentionAll", "patchCode", "patchReason", "binaryMsg"):
+            assert not item.HasField(field)
+
+    def test_a_binary_body(self) -> None:
+        item = self.patched(Message("m", AT, 7, "tom", b"\x00\xff", binary=True, patched_at=Millis(AT + 1)))
+        assert item.binaryMsg == b"\x00\xff"
+        assert not item.HasField("data")
+
+    @pytest.mark.parametrize("code", [-4408, 12])
+    def test_why_somebody_else_did_it(self, code: int) -> None:
+        item = self.patched(Message("m", AT, 7, "tom", b"***", patched_at=Millis(AT + 1)), code, "a word")
+        assert (item.patchCode, item.patchReason) == (code, "a word")
+
+    def test_what_was_missed_comes_one_by_one(self) -> None:
+        """ObjC keeps only the last item of a conversation in a frame."""
+        missed = tuple(
+            MissedPatch(C, Message(f"m{n}", Millis(n), n, "tom", b"", patched_at=Millis(n + 9))) for n in (1, 2, 3)
+        )
+        pushes = [parsed(body) for body in codec.encode_missed_patches(PatchesMissed("tom", 1, missed))]
+        assert [[item.mid for item in push.patchMessage.patches] for push in pushes] == [["m1"], ["m2"], ["m3"]]
+        assert [push.patchMessage.patches[0].patchTimestamp for push in pushes] == [10, 11, 12]
+
+
+class TestReceipts:
+    def receipts(self, *, read: bool) -> list[pb.GenericCommand]:
+        event = MessagesReceipted(C, "tom", ("m1", "m2"), by="jerry", at=AT, upto=Millis(AT - 9), read=read)
+        return [parsed(body) for body in codec.encode_receipts(event)]
+
+    def test_of_each_message_that_was_read(self) -> None:
+        assert self.receipts(read=True) == [
+            Generic(
+                cmd=pb.rcp,
+                service=2,
+                serverTs=AT,
+                notificationType=1,
+                rcpMessage=pb.RcpCommand(id=message_id, cid=C, t=AT - 9, read=True, sender="jerry"),
+            )
+            for message_id in ("m1", "m2")
+        ]
+
+    def test_java_is_not_told_that_a_delivered_one_is_unread(self) -> None:
+        assert [push.rcpMessage for push in self.receipts(read=False)] == [
+            pb.RcpCommand(id=message_id, cid=C, t=AT - 9, sender="jerry") for message_id in ("m1", "m2")
+        ]
+
+
+class TestPresence:
+    @pytest.mark.parametrize(("online", "status"), [(True, pb.on), (False, pb.off)])
+    def test_who_came_or_went(self, online: bool, status: pb.StatusType) -> None:
+        assert parsed(codec.encode_presence(["a", "b"], online=online)) == Generic(
+            cmd=pb.presence,
+            op=pb.status,
+            service=2,
+            presenceMessage=pb.PresenceCommand(status=status, sessionPeerIds=["a", "b"]),
+        )
 
 
 class TestMembership:
@@ -112,15 +240,60 @@ class TestMembership:
                     attrModified=pb.JsonObjectMessage(data='{"attr":{"a":1}}'),
                 ),
             ),
+            (
+                codec.encode_role_changed(ROLE),
+                pb.member_info_changed,
+                Conv(cid=C, initBy="tom", info=pb.ConvMemberInfo(pid="jerry", role="Manager")),
+            ),
+            (codec.encode_silenced(SILENCED), pb.shutuped, Conv(cid=C, initBy="tom")),
+            (codec.encode_silenced(HEARD), pb.unshutuped, Conv(cid=C, initBy="tom")),
+            (
+                codec.encode_members_silenced(SILENCED),
+                pb.members_shutuped,
+                Conv(cid=C, initBy="tom", m=["jerry", "spike"]),
+            ),
+            (codec.encode_members_silenced(HEARD), pb.members_unshutuped, Conv(cid=C, initBy="tom", m=["jerry"])),
+            (codec.encode_blocked(BLOCKED), pb.blocked, Conv(cid=C, initBy="tom")),
+            (codec.encode_blocked(UNBLOCKED), pb.unblocked, Conv(cid=C, initBy="tom")),
+            (
+                codec.encode_members_blocked(BLOCKED),
+                pb.members_blocked,
+                Conv(cid=C, initBy="tom", m=["jerry", "spike"]),
+            ),
+            (codec.encode_members_blocked(UNBLOCKED), pb.members_unblocked, Conv(cid=C, initBy="tom", m=["jerry"])),
         ],
     )
     def test_is_a_reliable_notification_with_its_time(self, body: bytes, op: pb.OpType, conv: pb.ConvCommand) -> None:
         assert parsed(body) == Generic(cmd=pb.conv, op=op, service=2, serverTs=AT, notificationType=1, convMessage=conv)
 
     def test_java_is_told_when_the_conversation_is_temporary(self) -> None:
-        started = ConversationStarted("_tmp:" + C, Kind.TEMPORARY, ("tom",), by="tom", at=AT)
-        assert parsed(codec.encode_joined(started)).convMessage.tempConv
-        assert parsed(codec.encode_members_joined(started)).convMessage.tempConv
+        started = ConversationStarted("_tmp:" + C, Kind.TEMPORARY, ("tom",), by="tom", at=AT, ttl_seconds=60)
+        for body in (codec.encode_joined(started), codec.encode_members_joined(started)):
+            conv = parsed(body).convMessage
+            assert (conv.tempConv, conv.tempConvTTL) == (True, 60)
+
+    def test_others_are_not_temporary(self) -> None:
+        conv = parsed(codec.encode_joined(STARTED)).convMessage
+        assert not conv.HasField("tempConv")
+        assert not conv.HasField("tempConvTTL")
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            codec.encode_joined(replace(STARTED, by="")),
+            codec.encode_members_joined(replace(ADDED, by="")),
+            codec.encode_left(replace(REMOVED, by="")),
+            codec.encode_members_left(replace(REMOVED, by="")),
+            codec.encode_updated(replace(UPDATED, by="")),
+            codec.encode_role_changed(replace(ROLE, by="")),
+            codec.encode_silenced(replace(SILENCED, by="")),
+            codec.encode_members_silenced(replace(SILENCED, by="")),
+            codec.encode_blocked(replace(BLOCKED, by="")),
+            codec.encode_members_blocked(replace(BLOCKED, by="")),
+        ],
+    )
+    def test_what_the_application_does_is_in_nobodys_name(self, body: bytes) -> None:
+        assert not parsed(body).convMessage.HasField("initBy")
 
 
 class TestUnread:
@@ -159,6 +332,11 @@ class TestUnread:
         assert entry.binaryMsg == b"\x00\xff"
         assert not entry.HasField("data")
 
+    def test_a_last_message_that_was_patched(self) -> None:
+        last = Message("m", AT, 7, "jerry", b"new", patched_at=Millis(AT + 1))
+        entry = told(UnreadNotice(C, Kind.SYSTEM, count=1, mentioned=False, last=last))
+        assert (entry.patchTimestamp, entry.convType) == (AT + 1, 3)
+
 
 class TestEndings:
     def test_an_evicted_session_is_told_the_code(self) -> None:
@@ -195,6 +373,14 @@ class TestRecipient:
             codec.encode_delivery(MessagePosted(C, Kind.NORMAL, Message("m", AT, 1, "tom", b"hi"), (), 1)),
             codec.encode_joined(STARTED),
             codec.encode_updated(UPDATED),
+            codec.encode_role_changed(ROLE),
+            codec.encode_presence(["jerry"], online=True),
+            codec.encode_patched(MessagePatched(C, Kind.NORMAL, Message("m", AT, 1, "tom", b"hi"), (), 1)),
+            *codec.encode_missed_patches(PatchesMissed("tom", 1, (MissedPatch(C, Message("m", AT, 1, "tom", b"hi")),))),
+            *codec.encode_queued(
+                MessagesQueued("tom", 1, C, Kind.NORMAL, (Message("m", AT, 1, "tom", b"hi"),), more=True)
+            ),
+            *codec.encode_receipts(MessagesReceipted(C, "tom", ("m",), by="jerry", at=AT, upto=AT, read=True)),
             codec.encode_unread(UnreadChanged("tom", (), AT)),
             codec.encode_eviction(SessionConflict()),
         ],

@@ -1,3 +1,4 @@
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,17 +11,22 @@ from fastim.core.errors import (
     ConversationNotFound,
     InvalidLogin,
     InvalidTarget,
+    MessageNotOwned,
     MessageTooLong,
+    RankTooLow,
     SessionRequired,
 )
-from fastim.core.message import Message
-from fastim.core.replies import PartialFailure, Reply
+from fastim.core.message import Message, Position
+from fastim.core.notice import Notice
+from fastim.core.replies import MemberReceipt, PartialFailure, Reply, RoleRecord
+from fastim.core.standing import Role
 from fastim.core.units import Millis
 from fastim.wire import messages2_pb2 as pb
 from fastim.wire.codec import Request, encode_error, encode_reply
 
 Generic = pb.GenericCommand
 Conv = pb.ConvCommand
+Blacklist = pb.BlacklistCommand
 Session = pb.SessionCommand
 Json = pb.JsonObjectMessage
 
@@ -28,6 +34,8 @@ C = "64a0b1c2d3e4f5a6b7c8d9e0"
 AT = Millis(1_767_268_800_007)
 AT_ISO = "2026-01-01T12:00:00.007Z"
 
+FAILED = (PartialFailure(("b", "c"), RankTooLow()),)
+FAILED_PIDS = [pb.ErrorCommand(code=4320, reason="CONVERSATION_OPERATION_UNAUTHORIZED", pids=["b", "c"])]
 
 REPLIES: list[tuple[Reply, pb.GenericCommand]] = [
     (
@@ -78,6 +86,113 @@ REPLIES: list[tuple[Reply, pb.GenericCommand]] = [
         ),
     ),
     (replies.Muted(C, AT), Generic(cmd=pb.conv, op=pb.updated, convMessage=Conv(cid=C, udate=AT_ISO))),
+    (
+        replies.Started(C, AT, ttl_seconds=60),
+        Generic(cmd=pb.conv, op=pb.started, convMessage=Conv(cid=C, cdate=AT_ISO, tempConvTTL=60)),
+    ),
+    (
+        replies.Patched(AT),
+        Generic(cmd=pb.patch, op=pb.modified, patchMessage=pb.PatchCommand(lastPatchTime=AT)),
+    ),
+    (
+        replies.Receipts(C, delivered_at=Millis(6), read_at=Millis(5)),
+        Generic(cmd=pb.conv, op=pb.max_read, convMessage=Conv(cid=C, maxAckTimestamp=6, maxReadTimestamp=5)),
+    ),
+    (
+        replies.MemberReceipts(C, (MemberReceipt("a", Millis(6), Millis(5)),)),
+        Generic(
+            cmd=pb.conv,
+            op=pb.max_read,
+            convMessage=Conv(cid=C, maxReadTuples=[pb.MaxReadTuple(pid="a", maxAckTimestamp=6, maxReadTimestamp=5)]),
+        ),
+    ),
+    (replies.Occupants(("a", "b")), Generic(cmd=pb.conv, op=pb.result, convMessage=Conv(m=["a", "b"]))),
+    (replies.RoleSet(C), Generic(cmd=pb.conv, op=pb.member_info_updated, convMessage=Conv(cid=C))),
+    (
+        replies.Roles(C, (RoleRecord("1" * 24, "a", Role.MANAGER), RoleRecord("2" * 24, "b", Role.MEMBER))),
+        Generic(
+            cmd=pb.conv,
+            op=pb.member_infos_result,
+            convMessage=Conv(cid=C),
+            nativeMessage=pb.NativeCommand(
+                memberInfos=[
+                    pb.ConvMemberInfo(pid="a", role="Manager", infoId="1" * 24),
+                    pb.ConvMemberInfo(pid="b", role="Member", infoId="2" * 24),
+                ]
+            ),
+        ),
+    ),
+    (
+        replies.SilenceChanged(silenced=True, allowed=("a",), failed=FAILED),
+        Generic(cmd=pb.conv, op=pb.shutup_added, convMessage=Conv(allowedPids=["a"], failedPids=FAILED_PIDS)),
+    ),
+    (
+        replies.SilenceChanged(silenced=False, allowed=("a",)),
+        Generic(cmd=pb.conv, op=pb.shutup_removed, convMessage=Conv(allowedPids=["a"])),
+    ),
+    (
+        replies.SilencedPage(("a", "b"), "2"),
+        Generic(cmd=pb.conv, op=pb.shutup_result, convMessage=Conv(m=["a", "b"], next="2")),
+    ),
+    (replies.SilencedPage(()), Generic(cmd=pb.conv, op=pb.shutup_result, convMessage=Conv())),
+    (replies.SilencedAmong(("a",)), Generic(cmd=pb.conv, op=pb.check_result, convMessage=Conv(m=["a"]))),
+    (
+        replies.BlocksChanged(C, blocked=True, allowed=("a",), failed=FAILED),
+        Generic(
+            cmd=pb.blacklist,
+            op=pb.blocked,
+            blacklistMessage=Blacklist(srcCid=C, allowedPids=["a"], failedPids=FAILED_PIDS),
+        ),
+    ),
+    (
+        replies.BlocksChanged(C, blocked=False, allowed=("a",)),
+        Generic(cmd=pb.blacklist, op=pb.unblocked, blacklistMessage=Blacklist(srcCid=C, allowedPids=["a"])),
+    ),
+    (
+        replies.BlockedPage(C, ("a", "b"), "2"),
+        Generic(
+            cmd=pb.blacklist,
+            op=pb.query_result,
+            blacklistMessage=Blacklist(srcCid=C, blockedPids=["a", "b"], next="2"),
+        ),
+    ),
+    (
+        replies.BlockedAmong(C, ("a",)),
+        Generic(cmd=pb.blacklist, op=pb.check_result, blacklistMessage=Blacklist(srcCid=C, blockedPids=["a"])),
+    ),
+    (
+        replies.RefusalsChanged(refused=True, conversation_ids=(C,)),
+        Generic(cmd=pb.blacklist, op=pb.blocked, blacklistMessage=Blacklist(toCids=[C], allowedPids=[C])),
+    ),
+    (
+        replies.RefusalsChanged(refused=False, conversation_ids=(C,)),
+        Generic(cmd=pb.blacklist, op=pb.unblocked, blacklistMessage=Blacklist(toCids=[C], allowedPids=[C])),
+    ),
+    (
+        replies.RefusedPage((C,), "1"),
+        Generic(cmd=pb.blacklist, op=pb.query_result, blacklistMessage=Blacklist(blockedCids=[C], next="1")),
+    ),
+    (
+        replies.RefusedAmong((C,)),
+        Generic(cmd=pb.blacklist, op=pb.check_result, blacklistMessage=Blacklist(blockedCids=[C])),
+    ),
+    (
+        replies.Notices((), more=False),
+        Generic(
+            cmd=pb.session,
+            op=pb.notifications_result,
+            nativeMessage=pb.NativeCommand(notifications=b"[]", hasMore=False),
+        ),
+    ),
+    (
+        replies.Watching(("a", "b")),
+        Generic(
+            cmd=pb.presence,
+            op=pb.subscribed,
+            presenceMessage=pb.PresenceCommand(status=pb.on, sessionPeerIds=["a", "b"]),
+        ),
+    ),
+    (replies.Unwatched(), Generic(cmd=pb.presence, op=pb.unsubscribed)),
     (replies.Counted(0), Generic(cmd=pb.conv, op=pb.result, convMessage=Conv(count=0))),
     (replies.Counted(3), Generic(cmd=pb.conv, op=pb.result, convMessage=Conv(count=3))),
     (
@@ -124,6 +239,41 @@ class TestWhatSdksStumbleOver:
 
     def test_nobody_counts_as_an_explicit_zero(self) -> None:
         assert answer(replies.Counted(0)).convMessage.HasField("count")
+
+    @pytest.mark.parametrize(("delivered", "read"), [(0, 0), (6, 0), (0, 5)])
+    def test_a_time_that_never_was_is_left_out(self, delivered: int, read: int) -> None:
+        """JS takes what is there for a date, and leaves members out who have neither."""
+        one = answer(replies.Receipts(C, Millis(delivered), Millis(read))).convMessage
+        member = MemberReceipt("a", Millis(delivered), Millis(read))
+        (of_many,) = answer(replies.MemberReceipts(C, (member,))).convMessage.maxReadTuples
+        assert of_many.pid == "a"
+        for told in (one, of_many):
+            assert told.HasField("maxAckTimestamp") == (delivered > 0)
+            assert told.HasField("maxReadTimestamp") == (read > 0)
+
+    @pytest.mark.parametrize(
+        "reply", [replies.SilencedPage(("a",)), replies.BlockedPage(C, ("a",)), replies.RefusedPage(("a",))]
+    )
+    def test_the_last_page_names_no_next_one(self, reply: Reply) -> None:
+        generic = answer(reply)
+        assert not generic.convMessage.HasField("next")
+        assert not generic.blacklistMessage.HasField("next")
+
+    def test_notices_are_json_in_the_shape_of_the_js_sdk(self) -> None:
+        notice = Notice("members_joined", C, AT, "tom", ("spike",))
+        native = answer(replies.Notices((notice,), more=True)).nativeMessage
+        assert native.hasMore
+        assert msgspec.json.decode(native.notifications) == [
+            {
+                "cmd": "conv",
+                "op": "members_joined",
+                "cid": C,
+                "serverTs": AT,
+                "notificationType": 1,
+                "initBy": "tom",
+                "m": ["spike"],
+            }
+        ]
 
     @given(st.none() | st.integers(-(2**31), 2**31 - 1))
     def test_the_serial_comes_back_as_it_was(self, serial: int | None) -> None:
@@ -177,8 +327,58 @@ class TestHistory:
         messages = [Message(f"m{n}", Millis(n), n, "tom", b"") for n in (1, 2, 3)]
         assert [item.msgId for item in self.items(*messages)] == ["m1", "m2", "m3"]
 
+    def test_when_a_message_was_patched(self) -> None:
+        (item,) = self.items(Message("m", AT, 1, "tom", b"", patched_at=Millis(AT + 1)))
+        assert item.patchTimestamp == AT + 1
+        (item,) = self.items(Message("m", AT, 1, "tom", b""))
+        assert not item.HasField("patchTimestamp")
+
+
+class TestHistoryOfTwo:
+    PEER = MemberReceipt("jerry", delivered_at=Millis(7), read_at=Millis(5))
+
+    def item(self, at: int, sender: str = "tom", receipt: MemberReceipt | None = PEER) -> pb.LogItem:
+        history = replies.History(C, 1, (Message("m", Millis(at), 1, sender, b""),), receipt)
+        (item,) = answer(history).logsMessage.logs
+        return item
+
+    @pytest.mark.parametrize(
+        ("at", "delivered", "read"),
+        [(4, True, True), (5, True, True), (6, True, False), (7, True, False), (8, False, False)],
+    )
+    def test_how_far_the_other_has_got(self, at: int, delivered: bool, read: bool) -> None:
+        item = self.item(at)
+        assert item == pb.LogItem(
+            sender="tom",
+            data=b"",
+            timestamp=at,
+            msgId="m",
+            convType=1,
+            ackAt=7 if delivered else None,
+            readAt=5 if read else None,
+        )
+
+    def test_nobody_has_receipts_of_their_own(self) -> None:
+        item = self.item(1, sender="jerry")
+        assert not item.HasField("ackAt")
+        assert not item.HasField("readAt")
+
+    def test_in_larger_conversations_there_are_none(self) -> None:
+        expected = pb.LogItem(sender="tom", data=b"", timestamp=1, msgId="m", convType=1)
+        assert self.item(1, receipt=None) == expected
+
 
 class TestErrors:
+    def test_a_refused_patch_gets_an_error(self) -> None:
+        patch = commands.PatchMessage(C, Position(AT, "m"), recall=True)
+        assert refusal(patch, MessageNotOwned()) == Generic(
+            cmd=pb.error,
+            i=1,
+            peerId="tom",
+            service=2,
+            errorMessage=pb.ErrorCommand(code=4403, reason="MESSAGE_OWNERSHIP_REQUIRED"),
+        )
+
     def test_a_refused_command_gets_an_error(self) -> None:
         assert refusal(commands.CountMembers(C), ConversationNotFound()) == Generic(
             cmd=pb.error,

@@ -4,9 +4,10 @@ from contextlib import suppress
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from fastim.core import commands
-from fastim.core.commands import Command, ReadMark, Signature
+from fastim.core.commands import Command, Page, ReadMark, Signature
 from fastim.core.errors import WireError
 from fastim.core.message import Position
 from fastim.core.units import Millis
@@ -30,6 +31,10 @@ def command_of(generic: pb.GenericCommand) -> Command:
 
 def conv(op: pb.OpType, **fields: object) -> pb.GenericCommand:
     return Generic(cmd=pb.conv, op=op, convMessage=Conv(**fields))  # type: ignore[arg-type]
+
+
+def blacklist(op: pb.OpType, **fields: object) -> pb.GenericCommand:
+    return Generic(cmd=pb.blacklist, op=op, blacklistMessage=pb.BlacklistCommand(**fields))  # type: ignore[arg-type]
 
 
 def direct(**fields: object) -> pb.GenericCommand:
@@ -89,6 +94,45 @@ class TestEveryKind:
             (conv(pb.unmute, cid=C), commands.MuteConversation(C, muted=False)),
             (conv(pb.count, cid=C), commands.CountMembers(C)),
             (conv(pb.is_member, cids=["a", "b"]), commands.CheckMembership(("a", "b"))),
+            (conv(pb.max_read, cid=C), commands.QueryReceipts(C)),
+            (conv(pb.max_read, cid=C, queryAllMembers=True), commands.QueryReceipts(C, all_members=True)),
+            (conv(pb.members, cid=C), commands.ListOccupants(C)),
+            (conv(pb.members, cid=C, limit=0), commands.ListOccupants(C, limit=0)),
+            (conv(pb.member_infos, cid=C), commands.ListRoles(C)),
+            (conv(pb.add_shutup, cid=C, m=["a", "b"]), commands.ChangeSilence(C, ("a", "b"), silenced=True)),
+            (conv(pb.remove_shutup, cid=C, m=["a"]), commands.ChangeSilence(C, ("a",), silenced=False)),
+            (conv(pb.query_shutup, cid=C), commands.ListSilenced(C)),
+            (conv(pb.query_shutup, cid=C, limit=5, next="10"), commands.ListSilenced(C, Page("10", 5))),
+            (conv(pb.check_shutup, cid=C, m=["a"]), commands.CheckSilenced(C, ("a",))),
+            (
+                blacklist(pb.block, srcCid=C, toPids=["a"], t=1, n="n", s="5"),
+                commands.ChangeBlocks(C, ("a",), blocked=True, signature=Signature(1, "n", "5")),
+            ),
+            (blacklist(pb.unblock, srcCid=C, toPids=["a"]), commands.ChangeBlocks(C, ("a",), blocked=False)),
+            (blacklist(pb.query, srcCid=C), commands.ListBlocked(C)),
+            (blacklist(pb.query, srcCid=C, limit=5, next="10"), commands.ListBlocked(C, Page("10", 5))),
+            (blacklist(pb.check_block, srcCid=C, toPids=["a"]), commands.CheckBlocked(C, ("a",))),
+            (
+                blacklist(pb.block, srcPid="tom", toCids=[C], t=1, n="n", s="5"),
+                commands.RefuseConversations((C,), refused=True, signature=Signature(1, "n", "5")),
+            ),
+            (blacklist(pb.unblock, srcPid="tom", toCids=[C]), commands.RefuseConversations((C,), refused=False)),
+            (blacklist(pb.query, srcPid="tom", limit=5), commands.ListRefused(Page(limit=5))),
+            (blacklist(pb.check_block, srcPid="tom", toCids=[C]), commands.CheckRefused((C,))),
+            (
+                Generic(cmd=pb.session, op=pb.notifications, nativeMessage=pb.NativeCommand(since=12)),
+                commands.QueryNotices(Millis(12)),
+            ),
+            (
+                Generic(
+                    cmd=pb.presence, op=pb.subscribe, presenceMessage=pb.PresenceCommand(sessionPeerIds=["a", "b"])
+                ),
+                commands.Watch(("a", "b")),
+            ),
+            (
+                Generic(cmd=pb.presence, op=pb.unsubscribe, presenceMessage=pb.PresenceCommand(sessionPeerIds=["a"])),
+                commands.Unwatch(("a",)),
+            ),
             (
                 Generic(cmd=pb.ack, ackMessage=pb.AckCommand(cid=C, mid="m")),
                 commands.Acknowledge(C, message_id="m"),
@@ -160,7 +204,7 @@ class TestTheEnvelope:
         )
 
     def test_fields_that_nobody_knows_are_passed_over(self) -> None:
-        assert decode(b"\x08\x0e\xc2\x3e\x03abc").command == commands.Echo()
+        assert decode(b"\x08\x0e\xca\x3e\x03abc").command == commands.Echo()
 
 
 class TestPresence:
@@ -254,6 +298,99 @@ class TestMessages:
         assert (sent.body, sent.binary) == (b"\xff\xfe", False)
 
 
+class TestPatches:
+    def patch(self, **fields: object) -> Command:
+        item = pb.PatchItem(cid=C, mid="m", timestamp=5, **fields)  # type: ignore[arg-type]
+        return command_of(Generic(cmd=pb.patch, op=pb.modify, patchMessage=pb.PatchCommand(patches=[item])))
+
+    def test_a_modified_text(self) -> None:
+        item = pb.PatchItem(cid=C, mid="m", timestamp=5, data=b"hi", mentionPids=["a"], mentionAll=True)
+        given = Generic(cmd=pb.patch, op=pb.modify, patchMessage=pb.PatchCommand(patches=[item], lastPatchTime=4))
+        assert command_of(given) == commands.PatchMessage(
+            C,
+            Position(Millis(5), "m"),
+            body=b"hi",
+            mentions=("a",),
+            mention_all=True,
+            size_bytes=item.ByteSize(),
+        )
+
+    def test_js_recalls_without_any_body(self) -> None:
+        recalled = self.patch(recall=True)
+        assert isinstance(recalled, commands.PatchMessage)
+        assert (recalled.recall, recalled.body, recalled.binary) == (True, b"", False)
+
+    def test_csharp_names_sender_and_time_which_nobody_believes(self) -> None:
+        told, untold = self.patch(data=b"hi", sender="jerry", patchTimestamp=9), self.patch(data=b"hi")
+        assert isinstance(told, commands.PatchMessage)
+        assert isinstance(untold, commands.PatchMessage)
+        assert replace(told, size_bytes=untold.size_bytes) == untold
+
+    @pytest.mark.parametrize(
+        ("fields", "binary"),
+        [
+            ({"binaryMsg": b"\x00\xff"}, True),
+            ({"binaryMsg": b"\x00\xff", "data": b""}, True),
+            ({"binaryMsg": b""}, True),
+            ({"data": b"\x00\xff"}, True),  # Java
+            ({"data": "\u597d".encode()}, False),
+            ({"data": b""}, False),
+        ],
+    )
+    def test_which_bodies_are_binary(self, fields: dict[str, bytes], binary: bool) -> None:
+        patched = self.patch(**fields)
+        assert isinstance(patched, commands.PatchMessage)
+        assert (patched.body, patched.binary) == (max(fields.values()), binary)
+
+    @pytest.mark.parametrize("count", [0, 2, 3])
+    def test_only_one_goes_in_a_command(self, count: int) -> None:
+        patches = [pb.PatchItem(cid=C, mid="m", timestamp=5, recall=True)] * count
+        given = Generic(cmd=pb.patch, op=pb.modify, i=7, patchMessage=pb.PatchCommand(patches=patches))
+        request = decode(given.SerializeToString())
+        assert (request.command, request.serial) == (commands.Unknown(f"patch with {count} items"), 7)
+
+
+class TestRoles:
+    def test_the_member_is_named_in_one_place_or_in_both(self) -> None:
+        both = conv(
+            pb.member_info_update,
+            cid=C,
+            targetClientId="jerry",
+            info=pb.ConvMemberInfo(pid="jerry", role="Manager", infoId="not looked at"),
+        )
+        inside = conv(pb.member_info_update, cid=C, info=pb.ConvMemberInfo(pid="jerry", role="Manager"))
+        outside = conv(pb.member_info_update, cid=C, targetClientId="jerry", info=pb.ConvMemberInfo(role="Manager"))
+        for generic in (both, inside, outside):
+            assert command_of(generic) == commands.SetRole(C, "jerry", "Manager")
+
+    def test_a_role_is_taken_as_it_is_spelled(self) -> None:
+        assert command_of(
+            conv(pb.member_info_update, cid=C, info=pb.ConvMemberInfo(pid="a", role="manager"))
+        ) == commands.SetRole(C, "a", "manager")
+
+
+class TestBlacklists:
+    @pytest.mark.parametrize("op", [pb.block, pb.unblock, pb.query, pb.check_block])
+    def test_a_conversation_that_is_named_is_the_one_meant(self, op: pb.OpType) -> None:
+        both = blacklist(op, srcCid=C, srcPid="tom", toPids=["a"], toCids=["b"])
+        assert command_of(both) == command_of(blacklist(op, srcCid=C, toPids=["a"]))
+
+    @pytest.mark.parametrize("op", [pb.block, pb.unblock, pb.check_block])
+    def test_conversations_alone_say_whose_it_is(self, op: pb.OpType) -> None:
+        assert command_of(blacklist(op, toCids=[C])) == command_of(blacklist(op, srcPid="tom", toCids=[C]))
+
+    @pytest.mark.parametrize("op", [pb.block, pb.unblock, pb.query, pb.check_block])
+    def test_nobody_changes_anothers(self, op: pb.OpType) -> None:
+        assert command_of(blacklist(op, srcPid="jerry", toCids=[C])) == command_of(
+            blacklist(op, srcPid="tom", toCids=[C])
+        )
+
+    def test_without_any_name_it_is_a_conversation_that_is_missing(self) -> None:
+        assert command_of(blacklist(pb.block)) == commands.ChangeBlocks("", (), blocked=True)
+        assert command_of(blacklist(pb.query)) == commands.ListBlocked("")
+        assert command_of(blacklist(pb.check_block)) == commands.CheckBlocked("", ())
+
+
 class TestHistory:
     def ask(self, op: pb.OpType | None = None, **fields: object) -> Command:
         return command_of(Generic(cmd=pb.logs, op=op, logsMessage=Logs(cid=C, **fields)))  # type: ignore[arg-type]
@@ -339,7 +476,11 @@ class TestWhatIsNotACommand:
             Generic(),
             Generic(i=3, peerId="tom"),
             Generic(cmd=pb.goaway),
-            Generic(cmd=pb.conv, op=pb.members),
+            Generic(cmd=pb.conv, op=pb.members_joined),
+            Generic(cmd=pb.blacklist),
+            Generic(cmd=pb.blacklist, op=pb.blocked),
+            Generic(cmd=pb.presence),
+            Generic(cmd=pb.rcp),
             Generic(cmd=pb.conv, op=pb.opened),
             Generic(cmd=pb.conv),
             Generic(cmd=pb.session, op=pb.opened),

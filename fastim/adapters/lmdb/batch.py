@@ -9,8 +9,14 @@ from typing import Generic, TypeVar
 import lmdb
 
 from fastim.adapters.lmdb.environment import Environment, Tables
-from fastim.adapters.lmdb.keys import sequence_key, token_hour_key
-from fastim.adapters.lmdb.records import decode_head, decode_membership, decode_message, encode_packed
+from fastim.adapters.lmdb.keys import APPLICATION_BYTES, sequence_key, token_hour_key, token_value
+from fastim.adapters.lmdb.records import (
+    Place,
+    decode_head,
+    decode_membership,
+    decode_message,
+    encode_packed,
+)
 from fastim.core.conversation import Conversation
 from fastim.core.ids import MESSAGE_ENTROPY_BYTES, AppNumber
 from fastim.core.message import Message
@@ -29,7 +35,7 @@ class Batch:
     """What the writes of one transaction share. One per writer, reused for every transaction, used by its thread only.
 
     Attributes:
-        conversations: Those stored in this transaction, for the cache of whoever reads.
+        conversations: Those stored in this transaction, ``None`` for those deleted, for the cache of whoever reads.
         written_bytes: What messages, heads and memberships took since somebody set it to 0, rather too much: each of
             them a page besides its content.
     """
@@ -40,9 +46,11 @@ class Batch:
     def __init__(self) -> None:
         self.heads: _WrittenOnce[Head] = _WrittenOnce(decode_head)
         self.memberships: _WrittenOnce[Membership] = _WrittenOnce(decode_membership)
-        self.conversations: dict[tuple[AppNumber, str], Conversation] = {}
+        self.conversations: dict[tuple[AppNumber, str], Conversation | None] = {}
         self.written_bytes = 0
         self._token_hours: dict[bytes, list[bytes]] = {}
+        self._places: dict[AppNumber, Place] = {}
+        self._moved: dict[AppNumber, Place | None] = {}
         self._entropy = b""
         self._entropy_used = 0
 
@@ -54,9 +62,19 @@ class Batch:
 
     def commit(self) -> None:
         """Write what is still held back, and commit: it is on disk when this returns."""
-        self.written_bytes += _PAGE_BYTES * (self.heads.flush() + self.memberships.flush())
+        self.settle()
         self._flush_token_hours()
         self.transaction.commit()
+        for number, place in self._moved.items():
+            if place is None:
+                self._places.pop(number, None)
+            else:
+                self._places[number] = place
+        self._moved.clear()
+
+    def settle(self) -> None:
+        """Write what is held back of heads and memberships: before a cursor goes over their tables."""
+        self.written_bytes += _PAGE_BYTES * (self.heads.flush() + self.memberships.flush())
 
     def give_up(self) -> None:
         """Forget the transaction, begun or not, and everything that was learnt in it."""
@@ -64,6 +82,7 @@ class Batch:
         self.memberships.forget()
         self.conversations = {}
         self._token_hours.clear()
+        self._moved.clear()
         if hasattr(self, "transaction"):
             self.transaction.abort()
 
@@ -77,10 +96,19 @@ class Batch:
         self.transaction.put(scope + sequence_key(message.sequence), record, db=self.tables.messages)
         self.written_bytes += len(record) + _PAGE_BYTES
 
-    def put_token(self, key: bytes, timestamp: Millis, sequence: int) -> None:
-        """Remember the token with that key, and in which hour."""
-        self.transaction.put(key, sequence_key(sequence), db=self.tables.tokens)
-        self._token_hours.setdefault(key[:4] + token_hour_key(timestamp), []).append(key)
+    def put_token(self, key: bytes, scope: bytes, timestamp: Millis, sequence: int) -> None:
+        """Remember the token with that key: which message has it, and in which hour."""
+        hour = token_hour_key(timestamp)
+        self.transaction.put(key, token_value(scope, sequence, hour), db=self.tables.tokens)
+        self._token_hours.setdefault(key[:APPLICATION_BYTES] + hour, []).append(key)
+
+    def place(self, number: AppNumber) -> Place | None:
+        """How far the application's round of retiring has got; ``None`` between two."""
+        return self._moved.get(number, self._places.get(number))
+
+    def move(self, number: AppNumber, place: Place | None) -> None:
+        """Remember how far it has got once this is committed; not beyond the process, a round may begin again."""
+        self._moved[number] = place
 
     def _flush_token_hours(self) -> None:
         if self._token_hours:
@@ -132,6 +160,12 @@ class _WrittenOnce(Generic[R]):
         """``None`` removes the record."""
         self._known[key] = record
         self._changed.add(key)
+
+    def remove(self, key: bytes) -> None:
+        """Remove the record at once, for whoever goes over the table."""
+        self._known[key] = None
+        self._changed.discard(key)
+        self._transaction.delete(key, db=self._table)
 
     def flush(self) -> int:
         """Write the changed records; how many they were."""

@@ -15,12 +15,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Final, NamedTuple
+from typing import Final
 
 import lmdb
 import structlog
 
+from fastim.adapters.lmdb.migration import bring_up
 from fastim.adapters.lmdb.records import FORMAT, decode_number, encode_packed
+from fastim.adapters.lmdb.tables import Tables as Tables
 from fastim.core.errors import SettingsError, Unavailable
 
 _log = structlog.get_logger(__name__)
@@ -33,25 +35,6 @@ _MAX_READERS = 126
 _SPARE_READS = 2
 _FORMAT_KEY = b"format"
 _V0_9 = 0  # py-lmdb's name for the engine of the 0.9 data format
-
-
-class Tables(NamedTuple):
-    """Handles of the tables; what each holds is said in ``keys``."""
-
-    meta: lmdb._Database
-    applications: lmdb._Database
-    conversations: lmdb._Database
-    heads: lmdb._Database
-    messages: lmdb._Database
-    memberships: lmdb._Database
-    uniques: lmdb._Database
-    tokens: lmdb._Database
-    token_hours: lmdb._Database
-    grants: lmdb._Database
-    grant_expiries: lmdb._Database
-    kicks: lmdb._Database
-    uses: lmdb._Database
-    use_expiries: lmdb._Database
 
 
 class Reading:
@@ -110,7 +93,7 @@ class Environment:
             with _explained(path):
                 version = check_format(self.lmdb, path)
                 if version == 0:
-                    _create_tables(self.lmdb)
+                    _create_tables(self.lmdb, version)
                     _sync_directory(path)
                 elif version < FORMAT:
                     _bring_up(self.lmdb, path, version)
@@ -292,18 +275,17 @@ def check_format(environment: lmdb.Environment, path: Path) -> int:
     return version
 
 
-def _create_tables(environment: lmdb.Environment) -> None:
-    """Make the tables that are missing, and say which format it is."""
+def _create_tables(environment: lmdb.Environment, version: int) -> None:
+    """Make the tables that are missing, what is in the others of this format, and say which it is."""
     with environment.begin(write=True) as transaction:
-        meta, *_ = [environment.open_db(name.encode(), txn=transaction) for name in Tables._fields]
-        transaction.put(_FORMAT_KEY, encode_packed(FORMAT), db=meta)
+        tables = Tables(*(environment.open_db(name.encode(), txn=transaction) for name in Tables._fields))
+        if version:
+            bring_up(transaction, tables)
+        transaction.put(_FORMAT_KEY, encode_packed(FORMAT), db=tables.meta)
 
 
 def _bring_up(environment: lmdb.Environment, path: Path, version: int) -> None:
-    """Make a store of format ``version`` one of this format, and leave a copy of it as it was.
-
-    Format 2 has three tables more than format 1, and nothing else is different.
-    """
+    """Make a store of format ``version`` one of this format, and leave a copy of it as it was."""
     copy = path / f"format-{version}.mdb"
     unfinished = path / f".{copy.name}.unfinished"
     shutil.rmtree(unfinished, ignore_errors=True)  # of an earlier start that was killed
@@ -316,8 +298,18 @@ def _bring_up(environment: lmdb.Environment, path: Path, version: int) -> None:
         sync_file(path)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-    _create_tables(environment)
+    _grown_until_done(environment, version)
     _log.info("the store was brought up to date", format=FORMAT, copy=str(copy))
+
+
+def _grown_until_done(environment: lmdb.Environment, version: int) -> None:
+    """Rewriting records takes room for both their old and their new pages."""
+    while True:
+        try:
+            _create_tables(environment, version)
+            return
+        except lmdb.MapFullError:
+            environment.set_mapsize(2 * environment.info()["map_size"])
 
 
 def _open(path: Path, map_bytes: int, *, readonly: bool = False) -> lmdb.Environment:

@@ -1,4 +1,4 @@
-"""Finding places in a conversation: from a position to the sequences around it."""
+"""Finding places in a log: from a position to the sequences around it."""
 
 from __future__ import annotations
 
@@ -12,27 +12,42 @@ from fastim.adapters.lmdb.keys import sequence_key
 from fastim.adapters.lmdb.records import decode_stamp
 from fastim.core.message import Position
 from fastim.core.units import Millis
+from fastim.core.unread import Head
 
 
 def count_before(
-    transaction: lmdb.Transaction[bytes], messages: lmdb._Database, scope: bytes, last: int, position: Position
+    transaction: lmdb.Transaction[bytes], messages: lmdb._Database, scope: bytes, head: Head, position: Position
 ) -> int:
-    """How many of the conversation's messages stand before ``position``: the sequence of the last of them.
+    """The sequence of the last message before ``position``; where there is none, the one before the oldest kept.
 
     Args:
-        scope: The conversation's key.
-        last: The sequence of its last message.
+        scope: The log's.
     """
     bound = (position.timestamp, position.message_id)
-    return bisect_left(range(1, last + 1), bound, key=lambda sequence: _stamp(transaction, messages, scope, sequence))
+    kept = range(head.first, head.sequence + 1)
+    return (
+        head.first - 1 + bisect_left(kept, bound, key=lambda sequence: _stamp(transaction, messages, scope, sequence))
+    )
 
 
 def count_until(
-    transaction: lmdb.Transaction[bytes], messages: lmdb._Database, scope: bytes, last: int, position: Position
+    transaction: lmdb.Transaction[bytes], messages: lmdb._Database, scope: bytes, head: Head, position: Position
 ) -> int:
-    """How many stand before ``position`` or at it."""
+    """The sequence of the last message before ``position`` or at it, in the same way."""
     bound = (position.timestamp, position.message_id)
-    return bisect_right(range(1, last + 1), bound, key=lambda sequence: _stamp(transaction, messages, scope, sequence))
+    kept = range(head.first, head.sequence + 1)
+    return (
+        head.first - 1 + bisect_right(kept, bound, key=lambda sequence: _stamp(transaction, messages, scope, sequence))
+    )
+
+
+def covered(
+    transaction: lmdb.Transaction[bytes], messages: lmdb._Database, scope: bytes, head: Head, upto: Position
+) -> int:
+    """The sequence of the last message that ``upto`` covers, in the same way; without an id, its whole millisecond."""
+    if upto.message_id:
+        return count_until(transaction, messages, scope, head, upto)
+    return count_before(transaction, messages, scope, head, Position(Millis(upto.timestamp + 1)))
 
 
 def records(
@@ -67,4 +82,4 @@ class _Hole(LookupError):
     """The store is damaged: a message that has to be there is not."""
 
     def __init__(self, scope: bytes, sequence: int) -> None:
-        super().__init__(f"conversation {scope.hex()} has no message {sequence}: run fastim verify")
+        super().__init__(f"log {scope.hex()} has no message {sequence}: run fastim verify")

@@ -31,7 +31,7 @@ _UNMEASURED_COMMITS_MAX = 64
 log = structlog.get_logger()
 
 R = TypeVar("R")
-Changed = dict[tuple[AppNumber, str], Conversation]
+Changed = dict[tuple[AppNumber, str], Conversation | None]
 
 
 class Write(Struct, frozen=True, eq=False):
@@ -53,7 +53,8 @@ class Writer:
     """The writer of one environment, and its thread.
 
     Args:
-        publish: Called in the loop with the conversations that a commit stored, before its writes are resolved.
+        publish: Called in the loop with the conversations that a commit stored, ``None`` for those that it deleted,
+            before its writes are resolved.
         finished: Called in the loop once everything queued before ``stop`` is settled and the thread is about to end.
     """
 

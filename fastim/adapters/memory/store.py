@@ -4,7 +4,7 @@ A write is done by the time its call returns; awaiting it gives the result at on
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from os import urandom
 from typing import Any, Final, Generic, TypeVar
@@ -12,24 +12,32 @@ from typing import Any, Final, Generic, TypeVar
 from msgspec.structs import replace
 
 from fastim.core.application import Application
+from fastim.core.broadcast import Broadcast
 from fastim.core.conversation import Conversation, Kind
-from fastim.core.errors import ConversationNotFound, Unavailable
+from fastim.core.errors import ConversationNotFound, MessageNotFound, Unavailable
 from fastim.core.ids import (
     MESSAGE_ENTROPY_BYTES,
     TEMPORARY_PREFIX,
     AppNumber,
     is_conversation_id,
+    log_owner,
     message_id,
 )
 from fastim.core.message import Draft, Message, Position, Span, next_timestamp, place
+from fastim.core.notice import Addressed, Notice
+from fastim.core.policy import REJOIN_MILLIS
+from fastim.core.retention import Retention
 from fastim.core.session import Grant
+from fastim.core.standing import UNREMARKABLE, Standing
 from fastim.core.units import Millis
 from fastim.core.unread import Head, Membership, advance
-from fastim.ports.store import Appended, Joined
+from fastim.core.will import Holder, Will
+from fastim.ports.store import Acknowledged, Appended, Arrival, Joined, Stay, Subscription
 
 TOKENS_KEPT = Millis(7 * 24 * 3_600_000)
 
 _HOUR_MILLIS = 3_600_000
+_DAY_MILLIS = 24 * _HOUR_MILLIS
 _SWEEP_STEP = 500
 
 R = TypeVar("R")
@@ -109,11 +117,21 @@ class MemoryApplicationStore:
     def __init__(self, store: MemoryStore) -> None:
         self._store: Final = store
         self._conversations: dict[str, Conversation] = {}
-        self._messages: dict[str, list[Message]] = {}
-        self._heads: dict[str, Head] = {}
-        self._memberships: dict[str, dict[str, Membership]] = {}
         self._uniques: dict[tuple[Kind, str], str] = {}
+        self._logs: dict[str, _Log] = {}
+        self._memberships: dict[str, dict[str, Membership]] = {}
+        self._subscribers: dict[str, set[str]] = {}
+        self._standings: dict[str, dict[str, Standing]] = {}
+        self._refused: dict[str, set[str]] = {}
         self._tokens: dict[tuple[str, str, str], Message] = {}
+        self._patched_at = Millis(0)
+        self._notices: list[Addressed] = []
+        self._wills: dict[str, Will] = {}
+        self._stays: dict[tuple[str, str], Stay] = {}
+        self._broadcasts: dict[str, Broadcast] = {}
+        self._broadcasts_seen: dict[str, Millis] = {}
+        self._arrived: set[str] = set()
+        self._users: dict[int, set[str]] = {}
         self._grants: dict[tuple[str, bytes], Grant] = {}
         self._kicks: dict[str, Millis] = {}
         self._uses: dict[str, Millis] = {}
@@ -123,33 +141,43 @@ class MemoryApplicationStore:
 
     async def scan_conversations(self) -> AsyncGenerator[Conversation, None]:
         for conversation_id in sorted(self._conversations, key=_age, reverse=True):
-            yield self._conversations[conversation_id]
+            conversation = self._conversations.get(conversation_id)
+            if conversation is not None:  # it may have gone meanwhile
+                yield conversation
 
     async def conversation_ids_of(self, client_id: str) -> list[str]:
-        return list(self._memberships.get(client_id, ()))
+        return [log_id for log_id in self._memberships.get(client_id, ()) if log_id in self._conversations]
 
-    def create_conversation(self, conversation: Conversation) -> Awaitable[Conversation]:
+    def create_conversation(
+        self, conversation: Conversation, notices: Sequence[Addressed] = ()
+    ) -> Awaitable[Conversation]:
         if not is_conversation_id(conversation.id):
             raise ValueError(f"{conversation.id!r} is not a conversation id")
         if self._store.closed:
             return _closed()
         if conversation.unique_key is not None:
             holder = self._uniques.get((conversation.kind, conversation.unique_key))
-            if holder is not None:
+            if holder is not None and not self._conversations[holder].expired(conversation.created_at):
                 return Done(self._conversations[holder])
         if conversation.id in self._conversations:
             return Failed(Unavailable(f"the id {conversation.id} is taken"))
         if conversation.unique_key is not None:
             self._uniques[conversation.kind, conversation.unique_key] = conversation.id
         self._conversations[conversation.id] = conversation
-        self._messages[conversation.id] = []
-        self._heads[conversation.id] = Head()
+        self._logs[conversation.id] = _Log()
         for member in conversation.members:
-            self._memberships.setdefault(member, {})[conversation.id] = Membership(conversation.created_at)
+            self._join(conversation, member, Membership(conversation.created_at))
+        self._notices.extend(notices)
         return Done(conversation)
 
     def change_conversation(
-        self, conversation: Conversation, *, joined: Iterable[str] = (), left: Iterable[str] = ()
+        self,
+        conversation: Conversation,
+        *,
+        joined: Iterable[str] = (),
+        left: Iterable[str] = (),
+        standings: Mapping[str, Standing] = {},
+        notices: Sequence[Addressed] = (),
     ) -> Awaitable[None]:
         if self._store.closed:
             return _closed()
@@ -160,93 +188,274 @@ class MemoryApplicationStore:
             return Failed(ValueError(f"kind and unique key of conversation {conversation.id} cannot change"))
         self._conversations[conversation.id] = conversation
         for member in left:
-            self._memberships.get(member, {}).pop(conversation.id, None)
-        fresh = Membership(conversation.updated_at, read=self._heads[conversation.id].sequence)
+            self._leave(conversation, member)
+        last = self._logs[conversation.id].head.sequence
+        fresh = Membership(conversation.updated_at, read=last, delivered=last)
         for member in joined:
-            self._memberships.setdefault(member, {}).setdefault(conversation.id, fresh)
+            self._join(conversation, member, fresh)
+        for client_id, standing in standings.items():
+            self._stand(conversation.id, client_id, standing)
+        self._notices.extend(notices)
         return Done(None)
 
-    def append(self, conversation_id: str, draft: Draft, now: Millis) -> Awaitable[Appended]:
+    def delete_conversation(self, conversation_id: str) -> Awaitable[bool]:
         if self._store.closed:
             return _closed()
-        head = self._heads.get(conversation_id)
-        if head is None:
+        if conversation_id not in self._conversations:
+            return Done(False)
+        self._forget(conversation_id)
+        return Done(True)
+
+    async def find_standing(self, conversation_id: str, client_id: str) -> Standing:
+        return self._standings.get(conversation_id, {}).get(client_id, UNREMARKABLE)
+
+    async def standings(self, conversation_id: str) -> dict[str, Standing]:
+        given = self._standings.get(conversation_id, {})
+        return {client_id: given[client_id] for client_id in sorted(given, key=_utf8)}
+
+    async def subscriptions(self, conversation_id: str, after: str, limit: int) -> list[Subscription]:
+        start = _utf8(after)
+        clients = [one for one in self._subscribers.get(conversation_id, ()) if _utf8(one) > start]
+        return [
+            Subscription(conversation_id, one, self._memberships[one][conversation_id].joined_at)
+            for one in sorted(clients, key=_utf8)[: max(limit, 0)]
+        ]
+
+    async def count_subscriptions(self, conversation_id: str) -> int:
+        return len(self._subscribers.get(conversation_id, ()))
+
+    def refuse_conversations(
+        self, client_id: str, conversation_ids: Iterable[str], refused: bool, now: Millis
+    ) -> Awaitable[None]:
+        if self._store.closed:
+            return _closed()
+        ids = self._refused.setdefault(client_id, set())
+        if refused:
+            ids.update(filter(is_conversation_id, conversation_ids))
+        else:
+            ids.difference_update(conversation_ids)
+        return Done(None)
+
+    async def refused_conversations(self, client_id: str) -> list[str]:
+        return sorted(self._refused.get(client_id, ()), key=_age)
+
+    def append(self, log_id: str, draft: Draft, now: Millis) -> Awaitable[Appended]:
+        if self._store.closed:
+            return _closed()
+        log = self._opened_log(log_id)
+        if log is None:
             return Failed(ConversationNotFound())
-        token = (conversation_id, draft.sender, draft.token)
+        token = (log_id, draft.sender, draft.token)
         if draft.token and token in self._tokens:
-            return Done(Appended(self._tokens[token], fresh=False))
-        timestamp = next_timestamp(head.timestamp, now)
-        message = place(draft, message_id(timestamp, urandom(MESSAGE_ENTROPY_BYTES)), timestamp, head.sequence + 1)
-        self._messages[conversation_id].append(message)
-        self._heads[conversation_id] = advance(head, message)
-        sender = self._membership(conversation_id, draft.sender)
+            first = self._tokens[token]
+            return Done(Appended(log.at(first.sequence) or first, fresh=False))
+        timestamp = next_timestamp(log.head.timestamp, now)
+        sequence = log.head.sequence + 1
+        message = place(draft, message_id(timestamp, urandom(MESSAGE_ENTROPY_BYTES)), timestamp, sequence)
+        log.messages.append(message)
+        log.head = advance(log.head, message)
+        owner = log_owner(log_id)[1]
+        if owner:
+            self._memberships.setdefault(owner, {}).setdefault(log_id, Membership(timestamp))
+        sender = self._membership(log_id, draft.sender)
         if sender is not None:
-            self._memberships[draft.sender][conversation_id] = replace(sender, sent=sender.sent + 1)
+            self._memberships[draft.sender][log_id] = replace(sender, sent=sender.sent + 1)
         for client_id in draft.mentions:
-            mentioned = self._membership(conversation_id, client_id)
+            mentioned = self._membership(log_id, client_id)
             if mentioned is not None and client_id != draft.sender:
-                self._memberships[client_id][conversation_id] = replace(mentioned, mentioned=message.sequence)
+                self._memberships[client_id][log_id] = replace(mentioned, mentioned=sequence)
         if draft.token:
             self._tokens[token] = message
         return Done(Appended(message, fresh=True))
 
-    async def find_message(self, conversation_id: str, position: Position) -> Message | None:
-        messages = self._messages.get(conversation_id, [])
-        index = bisect_left(messages, position, key=_position)
-        return messages[index] if index < len(messages) and messages[index].position == position else None
+    def patch_message(self, log_id: str, message: Message, now: Millis) -> Awaitable[Message]:
+        if self._store.closed:
+            return _closed()
+        log = self._logs.get(log_id)
+        if log is None:
+            return Failed(ConversationNotFound())
+        before = log.at(message.sequence)
+        if before is None or before.deleted:
+            return Failed(MessageNotFound())
+        self._patched_at = Millis(max(now, before.timestamp + 1, self._patched_at + 1))
+        patched = replace(message, patched_at=self._patched_at)
+        log.put(patched)
+        return Done(patched)
 
-    async def history(
-        self, conversation_id: str, span: Span, wanted: Callable[[Message], bool] | None = None
-    ) -> list[Message]:
-        messages = self._messages.get(conversation_id, [])
+    async def patches_since(self, log_id: str, moment: Millis, limit: int) -> list[Message]:
+        patched = [one for one in self._messages(log_id) if one.patched_at > max(moment, 0) and not one.deleted]
+        return sorted(patched, key=lambda message: message.patched_at)[: max(limit, 0)]
+
+    def delete_message(self, log_id: str, position: Position) -> Awaitable[bool]:
+        if self._store.closed:
+            return _closed()
+        message = self._at(log_id, position)
+        if message is None:
+            return Done(False)
+        place_left = Message(
+            message.id, message.timestamp, message.sequence, message.sender, b"", deleted=True
+        )  # the sender stays: its messages are counted
+        self._logs[log_id].put(place_left)
+        return Done(True)
+
+    async def find_message(self, log_id: str, position: Position) -> Message | None:
+        return self._at(log_id, position)
+
+    async def messages_from(self, log_id: str, sequence: int, limit: int) -> list[Message]:
+        found = [message for message in self._messages(log_id) if message.sequence >= sequence][: max(limit, 0)]
+        return [message for message in found if not message.deleted]
+
+    async def history(self, log_id: str, span: Span, wanted: Callable[[Message], bool] | None = None) -> list[Message]:
+        messages = self._messages(log_id)
         first, last = 0, len(messages)
         if span.after is not None:
             first = (bisect_left if span.after_included else bisect_right)(messages, span.after, key=_position)
         if span.before is not None:
             last = (bisect_right if span.before_included else bisect_left)(messages, span.before, key=_position)
-        found = [message for message in messages[first:last] if wanted is None or wanted(message)]
+        kept = [message for message in messages[first:last] if not message.deleted]
+        found = [message for message in kept if wanted is None or wanted(message)]
         limit = max(span.limit, 0)
         return found[max(len(found) - limit, 0) :] if span.newest_first else found[:limit]
 
-    async def find_head(self, conversation_id: str) -> Head:
-        return self._heads.get(conversation_id, Head())
+    async def find_head(self, log_id: str) -> Head:
+        log = self._logs.get(log_id)
+        return Head() if log is None else log.head
 
-    async def find_membership(self, conversation_id: str, client_id: str) -> Membership | None:
-        return self._membership(conversation_id, client_id)
+    async def find_membership(self, log_id: str, client_id: str) -> Membership | None:
+        return self._membership(log_id, client_id)
 
     async def joined_conversations(self, client_id: str) -> list[Joined]:
         return [
-            Joined(conversation_id, membership, self._heads[conversation_id])
-            for conversation_id, membership in self._memberships.get(client_id, {}).items()
+            Joined(log_id, membership, self._logs[log_id].head)
+            for log_id, membership in self._memberships.get(client_id, {}).items()
         ]
 
+    def acknowledge(self, log_id: str, client_id: str, upto: Position, now: Millis) -> Awaitable[Acknowledged | None]:
+        if self._store.closed:
+            return _closed()
+        membership = self._membership(log_id, client_id)
+        if membership is None:
+            return Done(None)
+        target = self._logs[log_id].covered(upto)
+        if target <= membership.delivered:
+            return Done(Acknowledged(membership.delivered, membership.delivered))
+        self._memberships[client_id][log_id] = replace(membership, delivered=target, delivered_at=now)
+        return Done(Acknowledged(membership.delivered, target))
+
     def mark_read(
-        self, conversation_id: str, client_id: str, upto: Position | None, now: Millis
+        self, log_id: str, client_id: str, upto: Position | None, now: Millis
     ) -> Awaitable[Membership | None]:
         if self._store.closed:
             return _closed()
-        membership = self._membership(conversation_id, client_id)
+        membership = self._membership(log_id, client_id)
         if membership is None:
             return Done(None)
-        messages = self._messages[conversation_id]
-        target = len(messages)
-        if upto is not None:
-            if upto.message_id:
-                target = bisect_right(messages, upto, key=_position)
-            else:
-                target = bisect_right(messages, upto.timestamp, key=lambda message: message.timestamp)
+        log = self._logs[log_id]
+        target = log.covered(upto)
         if target <= membership.read:
             return Done(membership)
-        sent = sum(message.sender == client_id for message in messages[membership.read : target])
+        sent = sum(
+            message.sender == client_id for message in log.messages if membership.read < message.sequence <= target
+        )
         moved = replace(membership, read=target, sent_at_read=membership.sent_at_read + sent, read_at=now)
-        self._memberships[client_id][conversation_id] = moved
+        if target > membership.delivered:
+            moved = replace(moved, delivered=target, delivered_at=now)
+        self._memberships[client_id][log_id] = moved
         return Done(moved)
+
+    def add_notices(self, notices: Sequence[Addressed]) -> Awaitable[None]:
+        if self._store.closed:
+            return _closed()
+        self._notices.extend(notices)
+        return Done(None)
+
+    async def notices_for(self, client_id: str, since: Millis, limit: int) -> tuple[list[Notice], bool]:
+        found = [one.notice for one in self._notices if one.notice.at > since and self._concerns(one, client_id)]
+        found.sort(key=lambda notice: notice.at)
+        end = max(limit, 0)
+        while 0 < end < len(found) and found[end].at == found[end - 1].at:
+            end += 1
+        return found[:end], end < len(found)
+
+    def save_will(self, will: Will) -> Awaitable[None]:
+        if self._store.closed:
+            return _closed()
+        self._wills[will.client_id] = will
+        return Done(None)
+
+    def take_will(self, client_id: str, holder: Holder | None) -> Awaitable[Will | None]:
+        if self._store.closed:
+            return _closed()
+        will = self._wills.get(client_id)
+        if will is None or (holder is not None and will.holder != holder):
+            return Done(None)
+        return Done(self._wills.pop(client_id))
+
+    async def find_will(self, client_id: str) -> Will | None:
+        return self._wills.get(client_id)
+
+    async def wills(self) -> list[Will]:
+        return list(self._wills.values())
+
+    def save_stay(self, stay: Stay) -> Awaitable[None]:
+        if self._store.closed:
+            return _closed()
+        self._stays[stay.client_id, stay.device] = stay
+        return Done(None)
+
+    def forget_stay(self, client_id: str, device: str) -> Awaitable[None]:
+        if self._store.closed:
+            return _closed()
+        self._stays.pop((client_id, device), None)
+        return Done(None)
+
+    async def find_stay(self, client_id: str, device: str) -> Stay | None:
+        return self._stays.get((client_id, device))
+
+    async def stays(self) -> list[Stay]:
+        return list(self._stays.values())
+
+    def save_broadcast(self, broadcast: Broadcast) -> Awaitable[None]:
+        if self._store.closed:
+            return _closed()
+        self._broadcasts[broadcast.message.id] = broadcast
+        return Done(None)
+
+    async def broadcasts(self, since: Millis = Millis(0)) -> list[Broadcast]:
+        found = [one for one in self._broadcasts.values() if one.message.timestamp > since]
+        return sorted(found, key=lambda broadcast: broadcast.message.position)
+
+    def delete_broadcast(self, message_id: str) -> Awaitable[bool]:
+        if self._store.closed:
+            return _closed()
+        return Done(self._broadcasts.pop(message_id, None) is not None)
+
+    def saw_broadcasts(self, client_id: str, upto: Millis) -> Awaitable[None]:
+        if self._store.closed:
+            return _closed()
+        self._broadcasts_seen[client_id] = max(upto, self._broadcasts_seen.get(client_id, upto))
+        return Done(None)
+
+    async def count_users(self, day: int) -> int:
+        return len(self._users.get(day, ()))
 
     def save_grant(self, client_id: str, token: str, grant: Grant) -> Awaitable[None]:
         if self._store.closed:
             return _closed()
         self._grants[client_id, _hash(token)] = grant
         return Done(None)
+
+    def log_in(self, client_id: str, token: str, grant: Grant, now: Millis) -> Awaitable[Arrival]:
+        if self._store.closed:
+            return _closed()
+        self._grants[client_id, _hash(token)] = grant
+        arrival = Arrival(client_id not in self._arrived, self._broadcasts_seen.get(client_id, Millis(0)))
+        self._arrived.add(client_id)
+        day = now // _DAY_MILLIS
+        self._users.setdefault(day, set()).add(client_id)
+        for past in [one for one in self._users if one < day - 1]:
+            del self._users[past]
+        return Done(arrival)
 
     async def find_grant(self, client_id: str, token: str) -> Grant | None:
         return self._grants.get((client_id, _hash(token)))
@@ -270,6 +479,27 @@ class MemoryApplicationStore:
             self._uses[name] = until
         return Done(fresh)
 
+    def retire(self, rules: Retention, now: Millis) -> Awaitable[int]:
+        if self._store.closed:
+            return _closed()
+        room = _SWEEP_STEP
+        over = [one.id for one in self._conversations.values() if self._over(one, rules, now)]
+        for conversation_id in over[:room]:
+            self._forget(conversation_id)
+            room -= 1
+        if rules.history:
+            for log_id in self._logs:
+                room -= self._retire_messages(log_id, Millis(now - rules.history), room)
+        if rules.notices:
+            room -= self._retire_notices(Millis(now - rules.notices), room)
+        expired = (one for one, broadcast in self._broadcasts.items() if broadcast.valid_till <= now)
+        room -= _drop(self._broadcasts, expired, room)
+        missed = (
+            device for device, stay in self._stays.items() if stay.left_at and stay.left_at + REJOIN_MILLIS <= now
+        )
+        room -= _drop(self._stays, missed, room)
+        return Done(_SWEEP_STEP - room)
+
     def sweep_tokens(self, before: Millis, room: int) -> int:
         """Forget at most ``room`` tokens of the hours that ended at ``before`` or earlier."""
         return _drop(
@@ -290,8 +520,127 @@ class MemoryApplicationStore:
         """Forget at most ``room`` uses that need not be remembered any more."""
         return _drop(self._uses, (name for name, until in self._uses.items() if until <= now), room)
 
-    def _membership(self, conversation_id: str, client_id: str) -> Membership | None:
-        return self._memberships.get(client_id, {}).get(conversation_id)
+    def _membership(self, log_id: str, client_id: str) -> Membership | None:
+        return self._memberships.get(client_id, {}).get(log_id)
+
+    def _join(self, conversation: Conversation, client_id: str, fresh: Membership) -> None:
+        self._memberships.setdefault(client_id, {}).setdefault(conversation.id, fresh)
+        if conversation.kind is Kind.SYSTEM:
+            self._subscribers.setdefault(conversation.id, set()).add(client_id)
+
+    def _leave(self, conversation: Conversation, client_id: str) -> None:
+        self._memberships.get(client_id, {}).pop(conversation.id, None)
+        self._subscribers.get(conversation.id, set()).discard(client_id)
+
+    def _stand(self, conversation_id: str, client_id: str, standing: Standing) -> None:
+        given = self._standings.setdefault(conversation_id, {})
+        if standing == UNREMARKABLE:
+            given.pop(client_id, None)
+        else:
+            given[client_id] = standing
+
+    def _opened_log(self, log_id: str) -> "_Log | None":
+        """The log; a personal one is made when its conversation has such logs."""
+        conversation_id, client_id = log_owner(log_id)
+        conversation = self._conversations.get(conversation_id)
+        if client_id and conversation is not None and conversation.kind is Kind.SYSTEM:
+            return self._logs.setdefault(log_id, _Log())
+        return self._logs.get(log_id)
+
+    def _messages(self, log_id: str) -> list[Message]:
+        """All that the log has, places of deleted messages too."""
+        log = self._logs.get(log_id)
+        return [] if log is None else log.messages
+
+    def _at(self, log_id: str, position: Position) -> Message | None:
+        messages = self._messages(log_id)
+        index = bisect_left(messages, position, key=_position)
+        found = messages[index] if index < len(messages) else None
+        return found if found is not None and found.position == position and not found.deleted else None
+
+    def _concerns(self, addressed: Addressed, client_id: str) -> bool:
+        if addressed.client_id is not None:
+            return addressed.client_id == client_id
+        membership = self._membership(addressed.notice.conversation_id, client_id)
+        return membership is not None and membership.joined_at <= addressed.notice.at
+
+    def _forget(self, conversation_id: str) -> None:
+        """Take a conversation away with all that hangs on it."""
+        conversation = self._conversations.pop(conversation_id)
+        if conversation.unique_key is not None:
+            unique = (conversation.kind, conversation.unique_key)
+            if self._uniques.get(unique) == conversation_id:
+                del self._uniques[unique]
+        for log_id in [one for one in self._logs if log_owner(one)[0] == conversation_id]:
+            del self._logs[log_id]
+        for memberships in self._memberships.values():
+            for log_id in [one for one in memberships if log_owner(one)[0] == conversation_id]:
+                del memberships[log_id]
+        for token in [one for one in self._tokens if log_owner(one[0])[0] == conversation_id]:
+            del self._tokens[token]
+        self._subscribers.pop(conversation_id, None)
+        self._standings.pop(conversation_id, None)
+        self._notices = [
+            one for one in self._notices if one.client_id is not None or one.notice.conversation_id != conversation_id
+        ]
+
+    def _over(self, conversation: Conversation, rules: Retention, now: Millis) -> bool:
+        """Whether it has expired or was idle for too long."""
+        if conversation.expired(now):
+            return True
+        if not rules.idle or conversation.kind is Kind.SYSTEM:
+            return False
+        stirred_at = max(conversation.updated_at, self._logs[conversation.id].head.timestamp)
+        return stirred_at + rules.idle <= now
+
+    def _retire_messages(self, log_id: str, before: Millis, room: int) -> int:
+        """Take away at most ``room`` messages older than ``before``.
+
+        Their senders' counts of what they sent are kept right: it is as if they had been read.
+        """
+        log = self._logs[log_id]
+        count = min(bisect_left(log.messages, before, key=lambda message: message.timestamp), room)
+        gone = log.messages[:count]
+        del log.messages[:count]
+        log.head = replace(log.head, first=log.head.first + count)
+        for message in gone:
+            sender = self._membership(log_id, message.sender)
+            if sender is not None and message.sequence > sender.read:
+                self._memberships[message.sender][log_id] = replace(sender, sent_at_read=sender.sent_at_read + 1)
+        sequences = {message.sequence for message in gone}
+        for token in [one for one, first in self._tokens.items() if one[0] == log_id and first.sequence in sequences]:
+            del self._tokens[token]
+        return count
+
+    def _retire_notices(self, before: Millis, room: int) -> int:
+        old = [one for one in self._notices if one.notice.at < before][:room]
+        gone = set(map(id, old))
+        self._notices = [one for one in self._notices if id(one) not in gone]
+        return len(old)
+
+
+class _Log:
+    """The messages of one log that are kept: as many sequences as there are from ``head.first`` on."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+        self.head = Head()
+
+    def at(self, sequence: int) -> Message | None:
+        """The message, or what is left of it."""
+        index = sequence - self.head.first
+        return self.messages[index] if 0 <= index < len(self.messages) else None
+
+    def put(self, message: Message) -> None:
+        self.messages[message.sequence - self.head.first] = message
+
+    def covered(self, upto: Position | None) -> int:
+        """The sequence of the newest message at or before ``upto``; what was retired is before everything."""
+        if upto is None:
+            return self.head.sequence
+        if upto.message_id:
+            return self.head.first - 1 + bisect_right(self.messages, upto, key=_position)
+        return self.head.first - 1 + bisect_right(self.messages, upto.timestamp, key=lambda message: message.timestamp)
 
 
 K = TypeVar("K")
@@ -319,3 +668,7 @@ def _age(conversation_id: str) -> tuple[str, bool]:
 
 def _hash(token: str) -> bytes:
     return sha256(token.encode(errors="surrogatepass")).digest()
+
+
+def _utf8(client_id: str) -> bytes:
+    return client_id.encode(errors="surrogatepass")

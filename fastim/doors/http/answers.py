@@ -1,6 +1,6 @@
 """What all of our HTTP answers have in common."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 
 import msgspec
@@ -32,6 +32,27 @@ def problem(
     """
     body = {"code": status if code is None else code, "error": error or f"{HTTPStatus(status).phrase}."}
     return as_json(body, status=status, headers=headers)
+
+
+def allow_browsers(response: web.StreamResponse) -> None:
+    """Let a page from anywhere read ``response``."""
+    response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = "*"
+
+
+def preflight(*methods: str) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """What answers browsers that ask beforehand whether a page may use one of ``methods``."""
+
+    async def answer(request: web.Request) -> web.Response:
+        headers = {
+            hdrs.ACCESS_CONTROL_ALLOW_METHODS: ", ".join((*methods, "OPTIONS")),
+            # Repeated by name: for years Safari did not know what a * stands for here.
+            hdrs.ACCESS_CONTROL_ALLOW_HEADERS: request.headers.get(hdrs.ACCESS_CONTROL_REQUEST_HEADERS) or "*",
+            hdrs.ACCESS_CONTROL_MAX_AGE: "86400",
+            hdrs.VARY: hdrs.ACCESS_CONTROL_REQUEST_HEADERS,
+        }
+        return web.Response(status=204, headers=headers)
+
+    return answer
 
 
 def raw_problem(status: int, error: str, headers: Mapping[str, str]) -> bytes:

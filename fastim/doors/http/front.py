@@ -17,6 +17,7 @@ from aiohttp.http_exceptions import LineTooLong
 from fastim.doors.admission import admits, turn_away
 from fastim.doors.http.answers import problem, raw_problem
 from fastim.doors.http.handshake import Handshake, HandshakeError, Request, gather, parse, shake
+from fastim.doors.http.proxies import FORWARDED_FOR, Proxies, peer_of
 from fastim.doors.websocket import WebSocketProtocol
 from fastim.runtime.gateway import Gateway
 from fastim.runtime.limits import Limit
@@ -52,6 +53,7 @@ class HttpDoor:
         self.loop = asyncio.get_running_loop()
         self.gateway = gateway
         self.head_bytes = settings.head_bytes
+        self._proxies = Proxies(settings.trusted_proxies)
         self.fronts: set[Front] = set()
 
     async def open(self) -> None:
@@ -97,14 +99,17 @@ class HttpDoor:
             raise HandshakeError(503, "no more connections are accepted at the moment")
         return shake(request)
 
-    def upgrade(self, transport: asyncio.Transport, handshake: Handshake, rest: bytes) -> None:
+    def upgrade(self, transport: asyncio.Transport, request: Request, handshake: Handshake, rest: bytes) -> None:
         """Make a WebSocket of a connection.
 
         Args:
+            request: What ``handshake`` answers.
             rest: What has come in behind the head.
         """
+        peer = peer_of(transport.get_extra_info("peername"))
+        address = self._proxies.client_address(peer, request.fields.get(FORWARDED_FOR.lower(), ()))
         transport.write(handshake.answer)
-        protocol = WebSocketProtocol(transport, self.gateway, handshake.framing, handshake.offline_mode)
+        protocol = WebSocketProtocol(transport, self.gateway, handshake.framing, handshake.offline_mode, address)
         if rest:
             protocol.data_received(rest)
 
@@ -132,7 +137,7 @@ class HttpDoor:
         transport = request.transport
         if transport is not None:
             rest = cast(Handler, request.protocol).let_go()
-            self.upgrade(transport, handshake, rest)
+            self.upgrade(transport, asked, handshake, rest)
         # It has nowhere to go any more; aiohttp takes that for a client that has left.
         return web.Response()
 
@@ -203,7 +208,7 @@ class Front(asyncio.Protocol):
                 return
             if handshake is not None:
                 self._leave()
-                self._door.upgrade(self._transport, handshake, bytes(self._read[len(head) :]))
+                self._door.upgrade(self._transport, request, handshake, bytes(self._read[len(head) :]))
                 return
         self._leave()
         self._door.serve(self._transport, bytes(self._read))

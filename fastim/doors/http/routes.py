@@ -1,6 +1,5 @@
 """The HTTP routes that are not REST: where the WebSocket is, and how the server fares."""
 
-import ipaddress
 import re
 from collections.abc import Awaitable, Callable
 
@@ -8,7 +7,8 @@ import structlog
 from aiohttp import hdrs, web
 
 from fastim.core.errors import AppNotAvailable
-from fastim.doors.http.answers import SERVER, as_json, problem
+from fastim.doors.http.answers import SERVER, allow_browsers, as_json, preflight, problem
+from fastim.doors.http.proxies import PROXIES, Proxies
 from fastim.settings import Http
 
 _log = structlog.get_logger(__name__)
@@ -16,6 +16,9 @@ _log = structlog.get_logger(__name__)
 ROUTE = "/v1/route"
 ROUTE_TTL_SECONDS = 3600
 """How long SDKs keep the answer of ``/v1/route``; each asks again sooner when the address stops working."""
+
+_FOR_BROWSERS = (ROUTE, "/1.1/", "/1.2/")
+"""Where SDKs in browsers ask from wherever the page is. What they show is in headers, never in cookies."""
 
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 _WEBSOCKET_SCHEMES = {"http": "ws", "ws": "ws", "https": "wss", "wss": "wss"}
@@ -37,9 +40,10 @@ def web_application(
     """
     application = web.Application(middlewares=[_errors_as_json])
     application.on_response_prepare.append(_finish)
-    router = _Router(knows, settings)
+    application[PROXIES] = Proxies(settings.trusted_proxies)
+    router = _Router(knows)
     application.router.add_get(ROUTE, router.answer)
-    application.router.add_options(ROUTE, _answer_preflight)
+    application.router.add_options(ROUTE, preflight("GET", "HEAD"))
 
     async def answer_health(request: web.Request) -> web.Response:
         return web.Response(text="ok")
@@ -61,9 +65,8 @@ def web_application(
 class _Router:
     """``/v1/route``. Source: wire protocol, RTM router."""
 
-    def __init__(self, knows: Callable[[str], bool], settings: Http) -> None:
+    def __init__(self, knows: Callable[[str], bool]) -> None:
         self._knows = knows
-        self._trusted = [ipaddress.ip_network(network) for network in settings.trusted_proxies]
 
     async def answer(self, request: web.Request) -> web.Response:
         application_id = request.query.get("appId", "")
@@ -71,45 +74,29 @@ class _Router:
             return problem(400, "appId is missing.")
         if not self._knows(application_id):
             return problem(404, f"{AppNotAvailable.reason}: no such application here.", code=AppNotAvailable.code)
-        scheme, host = self._address(request)
+        scheme, host = _address(request)
         if _HOST.fullmatch(host) is None:
             return problem(400, "Host is missing or malformed.")
         server = f"{scheme}://{host}/"
         # A fallback is asked for by C#, and JS appends it whatever it is.
         return as_json({"server": server, "secondary": server, "ttl": ROUTE_TTL_SECONDS})
 
-    def _address(self, request: web.Request) -> tuple[str, str]:
-        """Scheme and host of the address by which the request came in."""
-        scheme = "wss" if request.secure else "ws"
-        # Not request.host: without a Host aiohttp makes one up.
-        host = request.headers.get(hdrs.HOST, "")
-        if self._trusts(request.remote):
-            forwarded = _first(request, hdrs.X_FORWARDED_PROTO).lower()
-            scheme = _WEBSOCKET_SCHEMES.get(forwarded, scheme)
-            host = _first(request, hdrs.X_FORWARDED_HOST) or host
-        return scheme, host
 
-    def _trusts(self, peer: str | None) -> bool:
-        if not self._trusted or not peer:
-            return False
-        address = ipaddress.ip_address(peer.partition("%")[0])
-        # A socket that listens on [::] sees IPv4 like this.
-        address = getattr(address, "ipv4_mapped", None) or address
-        return any(address in network for network in self._trusted)
+def _address(request: web.Request) -> tuple[str, str]:
+    """Scheme and host of the address by which the request came in."""
+    scheme = "wss" if request.secure else "ws"
+    # Not request.host: without a Host aiohttp makes one up.
+    host = request.headers.get(hdrs.HOST, "")
+    if request.app[PROXIES].trust(request.remote):
+        forwarded = _first(request, hdrs.X_FORWARDED_PROTO).lower()
+        scheme = _WEBSOCKET_SCHEMES.get(forwarded, scheme)
+        host = _first(request, hdrs.X_FORWARDED_HOST) or host
+    return scheme, host
 
 
 def _first(request: web.Request, name: str) -> str:
     """What the proxy nearest to the client said, where each adds its own."""
     return request.headers.get(name, "").partition(",")[0].strip()
-
-
-async def _answer_preflight(request: web.Request) -> web.Response:
-    headers = {
-        hdrs.ACCESS_CONTROL_ALLOW_METHODS: "GET, HEAD, OPTIONS",
-        hdrs.ACCESS_CONTROL_ALLOW_HEADERS: "*",
-        hdrs.ACCESS_CONTROL_MAX_AGE: "86400",
-    }
-    return web.Response(status=204, headers=headers)
 
 
 @web.middleware
@@ -135,6 +122,7 @@ async def _errors_as_json(
 async def _finish(request: web.Request, response: web.StreamResponse) -> None:
     response.headers[hdrs.SERVER] = SERVER
     if request.path == ROUTE:
-        # SDKs in browsers ask from wherever the page is. No cache may hand one host's answer to another's clients.
-        response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = "*"
+        # No cache may hand one host's answer to another's clients.
         response.headers[hdrs.CACHE_CONTROL] = "no-store"
+    if request.path.startswith(_FOR_BROWSERS):
+        allow_browsers(response)

@@ -1,10 +1,14 @@
 """Pieces that replies and pushes share."""
 
 from fastim.core.errors import CodedError
+from fastim.core.standing import Role
 from fastim.wire import messages2_pb2 as pb
 
 INSTANT_MESSAGING = 2
 """``service`` of everything that is about messages; Swift and ObjC drop a push without it."""
+
+RELIABLE = 1
+"""``notificationType`` of events that JS moves its cursor for."""
 
 
 def failure(error: CodedError, client_ids: tuple[str, ...] = ()) -> pb.ErrorCommand:
@@ -18,3 +22,8 @@ def failure(error: CodedError, client_ids: tuple[str, ...] = ()) -> pb.ErrorComm
 def json_object(text: bytes) -> pb.JsonObjectMessage:
     """JSON text as a message."""
     return pb.JsonObjectMessage(data=text.decode())
+
+
+def member_info(client_id: str, role: Role, record_id: str | None = None) -> pb.ConvMemberInfo:
+    """A member's role, with the id of its record where that is known."""
+    return pb.ConvMemberInfo(pid=client_id, role=role.wire_name, infoId=record_id)

@@ -6,7 +6,7 @@ from google.protobuf.message import DecodeError
 from msgspec import Struct
 
 from fastim.core import commands
-from fastim.core.commands import Command, ReadMark, Signature
+from fastim.core.commands import Command, Page, ReadMark, Signature
 from fastim.core.errors import WireError
 from fastim.core.message import Position
 from fastim.core.units import Millis
@@ -154,6 +154,38 @@ def _send(generic: pb.GenericCommand) -> Command:
     )
 
 
+def _patch_message(generic: pb.GenericCommand) -> Command:
+    patches = generic.patchMessage.patches
+    if len(patches) != 1:
+        return commands.Unknown(f"patch with {len(patches)} items")
+    given = patches[0]
+    body, binary = _patched_body(given)
+    return commands.PatchMessage(
+        conversation_id=given.cid,
+        position=Position(Millis(given.timestamp), given.mid),
+        recall=given.recall,
+        body=body,
+        binary=binary,
+        mentions=tuple(given.mentionPids),
+        mention_all=given.mentionAll,
+        size_bytes=given.ByteSize(),
+    )
+
+
+def _patched_body(given: pb.PatchItem) -> tuple[bytes, bool]:
+    """The new body and whether it is binary. Java sends a binary one as ``data``, where only text should be.
+
+    Source: wire protocol, shapes that surprise.
+    """
+    if given.HasField("binaryMsg") and not given.data:
+        return given.binaryMsg, True
+    try:
+        given.data.decode()
+    except UnicodeDecodeError:
+        return given.data, True
+    return given.data, False
+
+
 def _acknowledge(generic: pb.GenericCommand) -> Command:
     given = generic.ackMessage
     return commands.Acknowledge(
@@ -191,6 +223,81 @@ def _read_history(generic: pb.GenericCommand) -> Command:
     )
 
 
+def _query_receipts(generic: pb.GenericCommand) -> Command:
+    given = generic.convMessage
+    return commands.QueryReceipts(given.cid, all_members=given.queryAllMembers)
+
+
+def _list_occupants(generic: pb.GenericCommand) -> Command:
+    given = generic.convMessage
+    return commands.ListOccupants(given.cid, given.limit if given.HasField("limit") else None)
+
+
+def _set_role(generic: pb.GenericCommand) -> Command:
+    given = generic.convMessage
+    return commands.SetRole(given.cid, given.targetClientId or given.info.pid, given.info.role)
+
+
+def _list_roles(generic: pb.GenericCommand) -> Command:
+    return commands.ListRoles(generic.convMessage.cid)
+
+
+def _change_silence(generic: pb.GenericCommand) -> Command:
+    given = generic.convMessage
+    return commands.ChangeSilence(given.cid, tuple(given.m), silenced=generic.op == pb.add_shutup)
+
+
+def _list_silenced(generic: pb.GenericCommand) -> Command:
+    given = generic.convMessage
+    return commands.ListSilenced(given.cid, _page(given))
+
+
+def _check_silenced(generic: pb.GenericCommand) -> Command:
+    given = generic.convMessage
+    return commands.CheckSilenced(given.cid, tuple(given.m))
+
+
+def _change_blocks(generic: pb.GenericCommand) -> Command:
+    given, blocked = generic.blacklistMessage, generic.op == pb.block
+    if _is_askers_own(given):
+        return commands.RefuseConversations(tuple(given.toCids), refused=blocked, signature=_signature(given))
+    return commands.ChangeBlocks(given.srcCid, tuple(given.toPids), blocked=blocked, signature=_signature(given))
+
+
+def _list_blocked(generic: pb.GenericCommand) -> Command:
+    given = generic.blacklistMessage
+    if _is_askers_own(given):
+        return commands.ListRefused(_page(given))
+    return commands.ListBlocked(given.srcCid, _page(given))
+
+
+def _check_blocked(generic: pb.GenericCommand) -> Command:
+    given = generic.blacklistMessage
+    if _is_askers_own(given):
+        return commands.CheckRefused(tuple(given.toCids))
+    return commands.CheckBlocked(given.srcCid, tuple(given.toPids))
+
+
+def _is_askers_own(given: pb.BlacklistCommand) -> bool:
+    """Whether it is about a client's blacklist of conversations and not about a conversation's of clients.
+
+    Whose it is says the session: ``srcPid`` is believed as little as a message's ``fromPeerId``.
+    """
+    return not given.srcCid and (given.HasField("srcPid") or len(given.toCids) > 0)
+
+
+def _query_notices(generic: pb.GenericCommand) -> Command:
+    return commands.QueryNotices(Millis(generic.nativeMessage.since))
+
+
+def _watch(generic: pb.GenericCommand) -> Command:
+    return commands.Watch(tuple(generic.presenceMessage.sessionPeerIds))
+
+
+def _unwatch(generic: pb.GenericCommand) -> Command:
+    return commands.Unwatch(tuple(generic.presenceMessage.sessionPeerIds))
+
+
 def _login(generic: pb.GenericCommand) -> Command:
     return commands.Login(generic.installationId, generic.service if generic.HasField("service") else None)
 
@@ -199,8 +306,12 @@ def _report(generic: pb.GenericCommand) -> Command:
     return commands.ReportDevice(generic.reportMessage.data)
 
 
-def _signature(given: pb.SessionCommand | pb.ConvCommand) -> Signature | None:
+def _signature(given: pb.SessionCommand | pb.ConvCommand | pb.BlacklistCommand) -> Signature | None:
     return Signature(given.t, given.n, given.s) if given.HasField("s") else None
+
+
+def _page(given: pb.ConvCommand | pb.BlacklistCommand) -> Page:
+    return Page(given.next, given.limit if given.HasField("limit") else None)
 
 
 _READERS: dict[tuple[int, int | None], Callable[[pb.GenericCommand], Command]] = {
@@ -208,6 +319,7 @@ _READERS: dict[tuple[int, int | None], Callable[[pb.GenericCommand], Command]] =
     (pb.session, pb.refresh): _refresh_token,
     (pb.session, pb.close): lambda _: commands.CloseSession(),
     (pb.session, pb.query): _query_online,
+    (pb.session, pb.notifications): _query_notices,
     (pb.conv, pb.start): _start_conversation,
     (pb.conv, pb.add): _add_members,
     (pb.conv, pb.remove): _remove_members,
@@ -217,10 +329,25 @@ _READERS: dict[tuple[int, int | None], Callable[[pb.GenericCommand], Command]] =
     (pb.conv, pb.unmute): _mute,
     (pb.conv, pb.count): _count_members,
     (pb.conv, pb.is_member): _check_membership,
+    (pb.conv, pb.max_read): _query_receipts,
+    (pb.conv, pb.members): _list_occupants,
+    (pb.conv, pb.member_info_update): _set_role,
+    (pb.conv, pb.member_infos): _list_roles,
+    (pb.conv, pb.add_shutup): _change_silence,
+    (pb.conv, pb.remove_shutup): _change_silence,
+    (pb.conv, pb.query_shutup): _list_silenced,
+    (pb.conv, pb.check_shutup): _check_silenced,
+    (pb.blacklist, pb.block): _change_blocks,
+    (pb.blacklist, pb.unblock): _change_blocks,
+    (pb.blacklist, pb.query): _list_blocked,
+    (pb.blacklist, pb.check_block): _check_blocked,
     (pb.direct, None): _send,
+    (pb.patch, pb.modify): _patch_message,
     (pb.ack, None): _acknowledge,
     (pb.read, None): _mark_read,
     (pb.logs, None): _read_history,
+    (pb.presence, pb.subscribe): _watch,
+    (pb.presence, pb.unsubscribe): _unwatch,
     (pb.echo, None): lambda _: commands.Echo(),
     (pb.login, None): _login,
     (pb.report, pb.upload): _report,

@@ -1,4 +1,7 @@
-/** The ack is lost and the server goes down: sent again afterwards, the message is still the same one. */
+/**
+ * The ack is lost and the server goes down: sent again afterwards, the message is still the same one.
+ * Rules: 5.4
+ */
 'use strict';
 
 const { Device, ask, assert, config, converse, idOf, open, scenario, step } = require('../harness');

@@ -1,4 +1,7 @@
-/** Conversations, members, attributes, mutes, read positions and unread counts outlive the process. */
+/**
+ * Conversations, members, attributes, mutes, read positions and unread counts outlive the process.
+ * Rules: 1.4, 7.2, 11.1
+ */
 'use strict';
 
 const { ask, assert, config, converse, idOf, open, refused, sameSet, scenario, step } = require('../harness');

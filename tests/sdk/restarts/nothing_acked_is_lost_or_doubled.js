@@ -1,4 +1,7 @@
-/** The server goes down in the middle of a stream of messages; the app sends again what was not acked. */
+/**
+ * The server goes down in the middle of a stream of messages; the app sends again what was not acked.
+ * Rules: 5.1, 5.4
+ */
 'use strict';
 
 const { ask, assert, config, converse, open, scenario, step } = require('../harness');

@@ -1,4 +1,7 @@
-/** The member limit of an ordinary conversation: the request succeeds for those who still fit. */
+/**
+ * The member limit of an ordinary conversation: the request succeeds for those who still fit.
+ * Rules: 1.2
+ */
 'use strict';
 
 const { assert, converse, idOf, open, refused, sameSet, scenario, step } = require('../harness');

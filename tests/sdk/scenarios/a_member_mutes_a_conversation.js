@@ -1,4 +1,7 @@
-/** Do not disturb: it is stored for this client alone, and messages still arrive. */
+/**
+ * Do not disturb: it is stored for this client alone, and messages still arrive.
+ * Rules: 11.1
+ */
 'use strict';
 
 const { assert, converse, open, scenario, step } = require('../harness');

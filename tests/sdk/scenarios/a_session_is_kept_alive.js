@@ -1,4 +1,7 @@
-/** Heartbeats, session tokens renewed and forged, and coming back after the connection was lost. */
+/**
+ * Heartbeats, session tokens renewed and forged, and coming back after the connection was lost.
+ * Rules: 12.6, 13.1
+ */
 'use strict';
 
 const { once } = require('node:events');

@@ -1,4 +1,7 @@
-/** The ack is lost on the way: the app sends the same message again, and it stays one message. */
+/**
+ * The ack is lost on the way: the app sends the same message again, and it stays one message.
+ * Rules: 5.4
+ */
 'use strict';
 
 const { Device, assert, config, converse, idOf, open, scenario, step } = require('../harness');

@@ -1,4 +1,7 @@
-/** Two clients on one Realtime, told apart by peerId: each gets what is its own, and one can go without the other. */
+/**
+ * Two clients on one Realtime, told apart by peerId: each gets what is its own, and one can go without the other.
+ * Rules: 12.5
+ */
 'use strict';
 
 const { Device, assert, converse, idOf, open, sameSet, scenario, step } = require('../harness');

@@ -1,4 +1,7 @@
-/** Creating with name, attributes and custom columns; unique conversations; loading by id. */
+/**
+ * Creating with name, attributes and custom columns; unique conversations; loading by id.
+ * Rules: 1.4, 1.5, 1.6
+ */
 'use strict';
 
 const { assert, config, converse, idOf, open, sameSet, scenario, step } = require('../harness');
@@ -58,6 +61,12 @@ scenario(async () => {
   assert.equal(seen.name, undefined, 'a repeated create changes nothing');
   assert.equal(seen.createdAt.getTime(), first.createdAt.getTime());
   sameSet(seen.members, [ann.id, bob.id, cat.id]);
+
+  step('it stays the one of those with whom it began');
+  const began = await converse(ann, [idOf('fay')], unique);
+  await began.add([idOf('gus')]);
+  assert.equal((await converse(ann, [idOf('fay')], unique)).id, began.id);
+  assert.notEqual((await converse(ann, [idOf('fay'), idOf('gus')], unique)).id, began.id);
 
   step('what the SDK does when nobody says whether it is unique');
   const unsaid = [0, 1].map(() => ann.client.createConversation({ members: [idOf('dan')] }));

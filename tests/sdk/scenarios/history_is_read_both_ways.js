@@ -1,4 +1,7 @@
-/** queryMessages with every option, in both directions, and the iterator. */
+/**
+ * queryMessages with every option, in both directions, and the iterator.
+ * Rules: 2.4a
+ */
 'use strict';
 
 const { assert, converse, idOf, open, scenario, step } = require('../harness');

@@ -1,4 +1,7 @@
-/** Add, remove, join, quit and count, with the events that everybody concerned gets on every device. */
+/**
+ * Add, remove, join, quit and count, with the events that everybody concerned gets on every device.
+ * Rules: 1.3, 1.24, 3.1, 3.2, 3.3, 3.4, 3.5, 3.8, 3.9
+ */
 'use strict';
 
 const { assert, converse, idOf, open, refused, sameSet, scenario, step } = require('../harness');

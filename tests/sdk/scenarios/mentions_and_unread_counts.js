@@ -1,4 +1,7 @@
-/** Who is mentioned, live and in history; what waits for a client that was away; counting while it is there. */
+/**
+ * Who is mentioned, live and in history; what waits for a client that was away; counting while it is there.
+ * Rules: 2.7, 5.7, 7.2, 7.3, 7.4, 7.6
+ */
 'use strict';
 
 const { assert, converse, idOf, open, scenario, step } = require('../harness');

@@ -1,4 +1,7 @@
-/** Text, plain, JSON and binary messages, to all devices of the others and to the sender's other devices. */
+/**
+ * Text, plain, JSON and binary messages, to all devices of the others and to the sender's other devices.
+ * Rules: 5.1, 5.2, 12.4, 15.1
+ */
 'use strict';
 
 const { assert, bytesOf, config, converse, open, scenario, step } = require('../harness');

@@ -1,4 +1,7 @@
-/** read() on one device lowers the count of the client on all of them, now and at the next login. */
+/**
+ * read() on one device lowers the count of the client on all of them, now and at the next login.
+ * Rules: 7.5
+ */
 'use strict';
 
 const { assert, converse, open, scenario, step } = require('../harness');

@@ -1,4 +1,7 @@
-/** Client ids given, made up and refused; who is online; one Realtime for one client after another. */
+/**
+ * Client ids given, made up and refused; who is online; one Realtime for one client after another.
+ * Rules: 2.1, 12.1, 13.1, 13.2
+ */
 'use strict';
 
 const { Device, assert, converse, idOf, open, refused, sameSet, scenario, step } = require('../harness');
@@ -40,6 +43,10 @@ scenario(async () => {
   const asked = [idOf('ann'), idOf('bob'), idOf('nobody')];
   sameSet(await bob.client.ping(asked), [idOf('ann'), idOf('bob')]);
   assert.deepEqual(await bob.client.ping([idOf('nobody')]), []);
+
+  step('twenty are looked up at once');
+  const crowd = Array.from({ length: 19 }, (_, n) => idOf(`m${n}`));
+  assert.deepEqual(await bob.client.ping([...crowd, bob.id]), [bob.id]);
 
   step('a closed client is offline');
   const chat = await converse(ann, [bob]);

@@ -1,4 +1,7 @@
-/** Refusals carry LeanCloud's codes and names, and the session goes on. */
+/**
+ * Refusals carry LeanCloud's codes and names, and the session goes on.
+ * Rules: 1.3, 2.2
+ */
 'use strict';
 
 const { assert, converse, idOf, open, refused, scenario, step } = require('../harness');

@@ -1,4 +1,7 @@
-/** A login takes a tag from another device, which is told and stays away; an automatic reconnect takes nothing. */
+/**
+ * A login takes a tag from another device, which is told and stays away; an automatic reconnect takes nothing.
+ * Rules: 12.2, 12.3
+ */
 'use strict';
 
 const { Device, assert, converse, idOf, open, scenario, step } = require('../harness');

@@ -4,6 +4,7 @@
 const { Device, assert, converse, idOf, kick, refused, scenario, signer, step, turn } = require('../harness');
 
 const CONVERSATION = [4302, 'CONVERSATION_SIGNATURE_FAILED'];
+const BLACKLIST = [4546, 'BLACKLIST_SIGNATURE_FAILED'];
 const LOGIN = [4102, 'SIGNATURE_FAILED'];
 const good = signer();
 const bad = signer('no-such-key');
@@ -65,6 +66,19 @@ scenario(async () => {
   const guss = await gus.conversation(conversation.id);
   await refused(guss.add([eve.id]), ...CONVERSATION);
   await refused(guss.remove([bob.id]), ...CONVERSATION);
+
+  step('clients are blocked and unblocked with one, and not without, nor with the wrong key');
+  await conversation.blockMembers([eve.id]);
+  await eve.saw('blocked');
+  await conversation.unblockMembers([eve.id]);
+  await eve.saw('unblocked');
+  for (const [name, options] of [['ida', {}], ['jim', bad]]) {
+    const { blacklistSignatureFactory } = options;
+    const owner = await open(name, { ...good, blacklistSignatureFactory });
+    const own = await converse(owner, [bob]);
+    await refused(own.blockMembers([bob.id]), ...BLACKLIST);
+    await refused(own.unblockMembers([bob.id]), ...BLACKLIST);
+  }
 
   step('nothing came of what was refused');
   const members = [ann, bob, fay, gus].map(({ id }) => id).sort();

@@ -1,5 +1,32 @@
 """REST: JSON calls of an application's own servers. Source: REST reference."""
 
+from fastim.doors.http.rest import (
+    broadcasts,
+    clients,
+    clients_own,
+    conversations,
+    governance,
+    legacy,
+    members,
+    messages,
+    service_conversations,
+    storage,
+)
+from fastim.doors.http.rest.calls import AnyCall
 from fastim.doors.http.rest.routes import add_rest
 
-__all__ = ["add_rest"]
+__all__ = ["CALLS", "add_rest"]
+
+CALLS: tuple[AnyCall, ...] = (
+    *conversations.CALLS,
+    *members.CALLS,
+    *messages.CALLS,
+    *governance.CALLS,
+    *service_conversations.CALLS,
+    *clients.CALLS,
+    *broadcasts.CALLS,
+    *clients_own.CALLS,
+    *legacy.CALLS,
+    *storage.CALLS,
+)
+"""Every call, in the order of the reference."""

@@ -25,9 +25,13 @@ _MASTER = "master"
 class Access(IntEnum):
     """What a caller has shown: more is greater."""
 
+    ANYBODY = 0
+    """Nothing."""
     APPLICATION = 1
     """The key that every client of the application knows."""
-    MASTER = 2
+    CLIENT = 2
+    """That key, and a session token of the client that the query names as ``client_id``."""
+    MASTER = 3
     """The one that only its servers know."""
 
 

@@ -1,67 +1,139 @@
-"""The calls themselves: what each takes, and who may make it."""
+"""The routes: from a request to its call, and from what comes of it to the response."""
 
-from collections.abc import Awaitable, Callable
-from typing import Annotated, TypeVar
+import importlib.metadata
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
-import msgspec
-from aiohttp import web
-from msgspec import Meta, Struct
+from aiohttp import hdrs, web
 
-from fastim.core.errors import CodedError, Unavailable
-from fastim.doors.http.answers import as_json, problem
+from fastim.core.errors import (
+    CodedError,
+    ConversationNotFound,
+    InvalidTarget,
+    MessageNotFound,
+    OperationQuotaExceeded,
+    SendQuotaExceeded,
+    Unavailable,
+)
+from fastim.doors.http.answers import as_json, preflight, problem
+from fastim.doors.http.proxies import FORWARDED_FOR, PROXIES
 from fastim.doors.http.rest.authentication import Access, Caller, caller
+from fastim.doors.http.rest.calls import (
+    AnyCall,
+    Asked,
+    BadRequest,
+    Call,
+    NotThere,
+    OpenCall,
+    read_body,
+    read_query,
+    read_text,
+)
+from fastim.doors.http.rest.openapi import DOCUMENT_PATH, document
 from fastim.runtime.back_office import BackOffice
 
-Call = Callable[[web.Request, Caller], Awaitable[object]]
-Body = TypeVar("Body", bound=Struct)
+SESSION_TOKEN = "X-LC-IM-Session-Token"
+TOO_MANY = "too many requests: wait, or raise the setting"
+
+_STATUSES: dict[type[CodedError], int] = {
+    ConversationNotFound: 404,
+    InvalidTarget: 404,
+    MessageNotFound: 404,
+    SendQuotaExceeded: 429,
+    OperationQuotaExceeded: 429,
+    Unavailable: 503,
+}
+"""What an error is as an HTTP status, where that is not 400."""
 
 
-class Kick(Struct, frozen=True):
-    """The body of a kick."""
+def add_rest(application: web.Application, office: BackOffice, calls: Sequence[AnyCall]) -> None:
+    """Add ``calls``, and what describes them, to the routes of a door."""
+    methods: dict[str, list[str]] = {}
+    for call in calls:
+        handler = _answering_anybody(call) if isinstance(call, OpenCall) else _answering(office, call)
+        application.router.add_route(call.method, call.path, handler)
+        methods.setdefault(call.path, []).append(call.method)
+    for path, possible in methods.items():
+        application.router.add_options(path, preflight(*possible))
+    described = as_json(document(calls, _version())).body
 
-    reason: Annotated[str, Meta(max_length=20)] = ""
+    async def answer_description(request: web.Request) -> web.Response:
+        return web.Response(body=described, content_type="application/json", charset="utf-8")
 
-
-def add_rest(application: web.Application, office: BackOffice) -> None:
-    """Add the REST calls to the routes of a door."""
-
-    def answering(access: Access, call: Call) -> Callable[[web.Request], Awaitable[web.Response]]:
-        async def answer(request: web.Request) -> web.Response:
-            calling = caller(request, office.application)
-            if calling.access < access:
-                raise web.HTTPUnauthorized
-            try:
-                return as_json(await call(request, calling))
-            except Unavailable as error:
-                return problem(503, str(error), code=error.code)
-            except CodedError as error:
-                return problem(400, str(error), code=error.code)
-            except _BadRequest as error:
-                return problem(400, str(error))
-
-        return answer
-
-    async def kick(request: web.Request, calling: Caller) -> object:
-        body = await _body(request, Kick)
-        if body.reason and not body.reason.isprintable():
-            raise _BadRequest("reason has characters that cannot be printed")
-        await office.kick_client(calling.application, request.match_info["client_id"], body.reason)
-        return {}
-
-    application.router.add_post("/1.2/rtm/clients/{client_id}/kick", answering(Access.MASTER, kick))
+    application.router.add_get(DOCUMENT_PATH, answer_description)
 
 
-async def _body(request: web.Request, kind: type[Body]) -> Body:
-    """The request's body; one that is empty says nothing.
+def _answering(office: BackOffice, call: Call[Any, Any, Any]) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def answer(request: web.Request) -> web.Response:
+        calling = caller(request, office.application)
+        client_id = await _admit(office, call, calling, request)
+        try:
+            asked = await _read(office, call, calling, request, client_id)
+            wait = 0 if call.spending is None else office.spend(calling.application, call.spending)
+            if wait:
+                return problem(429, TOO_MANY, headers={hdrs.RETRY_AFTER: str(wait)})
+            return as_json(await call.answer(asked))
+        except CodedError as error:
+            return problem(_STATUSES.get(type(error), 400), str(error), code=error.code)
+        except BadRequest as error:
+            return problem(400, str(error), code=error.code)
+        except NotThere as error:
+            return problem(404, str(error), code=error.code)
+
+    return answer
+
+
+def _answering_anybody(call: OpenCall[Any]) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def answer(request: web.Request) -> web.Response:
+        return as_json(call.answer())
+
+    return answer
+
+
+async def _read(
+    office: BackOffice, call: Call[Any, Any, Any], calling: Caller, request: web.Request, client_id: str
+) -> Asked[Any, Any]:
+    """The call as it was made.
 
     Raises:
-        _BadRequest: It is not what the call takes.
+        BadRequest: It is not what it has to be.
     """
+    text = read_text(await request.read())
+    return Asked(
+        application=calling.application,
+        io=office.io(calling.application),
+        path=request.match_info,
+        query=read_query(request.query, call.query),
+        body=read_body(text, call.body),
+        text=text,
+        address=request.app[PROXIES].client_address(request.remote, request.headers.getall(FORWARDED_FOR, ())),
+        access=calling.access,
+        client_id=client_id,
+        users=office.users(calling.application),
+    )
+
+
+async def _admit(office: BackOffice, call: Call[Any, Any, Any], calling: Caller, request: web.Request) -> str:
+    """Whose session token was shown; empty where none is wanted.
+
+    Raises:
+        HTTPUnauthorized: The caller may not make the call.
+    """
+    if call.access is not Access.CLIENT:
+        if calling.access < call.access:
+            raise web.HTTPUnauthorized
+        return ""
+    client_id = request.query.get("client_id", "")
+    if calling.access is Access.MASTER:
+        return client_id
+    token = request.headers.get(SESSION_TOKEN, "")
+    if not client_id or not token or not await office.holds_session(calling.application, client_id, token):
+        raise web.HTTPUnauthorized
+    return client_id
+
+
+def _version() -> str:
     try:
-        return msgspec.json.decode(await request.read() or b"{}", type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise _BadRequest(str(error)) from error
-
-
-class _BadRequest(Exception):
-    """The body is not what the call takes."""
+        return importlib.metadata.version("fastim")
+    except importlib.metadata.PackageNotFoundError:  # it runs from a checkout that was never installed
+        return "unknown"

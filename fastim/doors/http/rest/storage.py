@@ -1,0 +1,403 @@
+"""REST 1.1: conversations as the rows of a table, which is how storage SDKs create, find and change them.
+
+What a row is told to become is done as the calls for conversations do it, so that members hear of it all the same.
+Source: REST reference, sections 7 and 8.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import msgspec
+from msgspec import Meta, Raw, Struct
+
+from fastim.core.attributes import apply_update
+from fastim.core.commands import AddMembers, RemoveMembers, UpdateConversation
+from fastim.core.conversation import Conversation, Kind
+from fastim.core.errors import CodedError, ConversationNotFound
+from fastim.core.session import office
+from fastim.core.units import iso
+from fastim.doors.http.rest.authentication import Access
+from fastim.doors.http.rest.calls import NOTHING, AnyCall, Asked, BadRequest, Call, Nothing, NotThere, read_query
+from fastim.doors.http.rest.conversations import LASTING, count, create, query
+from fastim.doors.http.rest.openapi import Problem
+from fastim.doors.http.rest.values import ClientId, ConversationQuery, failures
+from fastim.service.conversations import delete_conversation, update_conversation
+from fastim.service.finding import find_living
+from fastim.service.io import Io
+from fastim.service.members import add_members, remove_members
+
+_TAG = "Storage"
+_TABLE = "/1.1/classes/_Conversation"
+_ROW = f"{_TABLE}/{{conversation_id}}"
+_ROW_IN_BATCH = re.compile(re.escape(_TABLE) + "(?:/([^/]+))?")
+
+BATCH_MAX = 100
+NOT_FOUND = 101
+NO_EFFECT = 305
+"""Codes of the storage service; SDKs know them."""
+
+_ALWAYS = frozenset(("objectId", "createdAt", "updatedAt"))
+_FLAGS = frozenset(("m", "__ignore_hooks", "__type", "className"))
+"""Keys of a row that are no columns, but for ``m``, which has a use case of its own."""
+
+
+class MemberOperation(Struct, frozen=True, rename={"operation": "__op"}):
+    """What becomes of the members."""
+
+    operation: Literal["Add", "AddUnique", "Remove", "Delete"]
+    objects: list[ClientId] = []
+
+
+class RowChanges(Struct, frozen=True):
+    """Columns and their new values, which may be operations; any other key is a column of its own, too.
+
+    Attributes:
+        m: Its members, all of them or an operation.
+    """
+
+    name: Annotated[Any, Meta(description="A string, or an operation that deletes it.")] = None
+    m: list[ClientId] | MemberOperation | None = None
+
+
+class NewRow(RowChanges, frozen=True, kw_only=True):
+    """A conversation; any other key is a column of its own.
+
+    Attributes:
+        unique: Find the conversation with exactly these members, if there is one.
+        sys: It is a service conversation.
+        tr: It is a chat room.
+        c: Who created it and is its owner; without it nobody is.
+    """
+
+    unique: bool | None = None
+    sys: bool | None = None
+    tr: bool | None = None
+    c: ClientId | None = None
+
+
+class SaveQuery(Struct, frozen=True):
+    """What to answer, and on what condition.
+
+    Attributes:
+        fetchWhenSave: All columns.
+        where: Change it only if this fits it, a condition as JSON.
+    """
+
+    fetchWhenSave: bool = False
+    where: str | None = None
+
+
+class CreateQuery(Struct, frozen=True):
+    """What to answer; ``fetchWhenSave`` for all columns."""
+
+    fetchWhenSave: bool = False
+
+
+class RowQuery(Struct, frozen=True):
+    """What to answer.
+
+    Attributes:
+        keys: The columns, with commas between them, or all but those with ``-`` before them.
+    """
+
+    keys: str = ""
+
+
+class RowsQuery(ConversationQuery, frozen=True, kw_only=True):
+    """Which conversations.
+
+    Attributes:
+        keys: The columns, with commas between them, or all but those with ``-`` before them.
+        count: 1 to be told how many there are, whatever ``skip`` and ``limit`` say.
+    """
+
+    keys: str = ""
+    count: Annotated[int, Meta(ge=0, le=1)] = 0
+
+
+class Rows(Struct, frozen=True, omit_defaults=True):
+    """Conversations, each with its columns."""
+
+    results: list[dict[str, Any]]
+    count: int | None = None
+
+
+class _Found(Struct, frozen=True, omit_defaults=True):
+    """``Rows``, whose text is there already."""
+
+    results: Raw
+    count: int | None = None
+
+
+class BatchItem(Struct, frozen=True):
+    """One of several requests.
+
+    Attributes:
+        path: Of a conversation or of their table; what it names is the same as for a request of its own.
+    """
+
+    method: Literal["POST", "PUT", "DELETE"]
+    path: str
+    body: dict[str, Any] = {}
+
+
+class Batch(Struct, frozen=True):
+    """Several requests, done one after the other."""
+
+    requests: Annotated[list[BatchItem], Meta(max_length=BATCH_MAX)]
+
+
+class Outcome(Struct, frozen=True, omit_defaults=True):
+    """What a request of its own would have answered, or why it failed."""
+
+    success: dict[str, Any] | None = None
+    error: Problem | None = None
+
+
+Row = dict[str, Any]
+
+
+async def create_row(io: Io, body: Mapping[str, Any], asked: CreateQuery) -> Row:
+    """A new conversation, or the unique one with its members."""
+    new = _converted(body, NewRow)
+    text = _text({**_columns(body), "m": _members(new.m, ()), "unique": bool(new.unique)})
+    conversation = await create(io, text, chat_room=bool(new.tr), service=bool(new.sys))
+    if asked.fetchWhenSave:
+        return await _columns_of(io, conversation.id)
+    return {"objectId": conversation.id, "createdAt": iso(conversation.created_at)}
+
+
+async def change_row(io: Io, conversation_id: str, body: Mapping[str, Any], asked: SaveQuery) -> Row:
+    """Change columns and members, everybody concerned being told of both.
+
+    Raises:
+        NotThere: There is no such conversation.
+        BadRequest: The condition does not fit it.
+        Refusal: It cannot be changed like that; nothing was.
+    """
+    conversation = await _find(io, conversation_id)
+    if asked.where and not await _fits(io, conversation.id, asked.where):
+        raise BadRequest("No effect on updating/deleting a document.", code=NO_EFFECT)
+    columns = _columns(body)
+    apply_update(conversation.columns, _text(columns))  # before anybody comes or goes
+    changes = _converted(body, RowChanges)
+    if changes.m is not None:
+        await _change_members(io, conversation, _members(changes.m, conversation.members))
+    if columns:
+        await update_conversation(io, office(), UpdateConversation(conversation.id, _text(columns)))
+    if asked.fetchWhenSave:
+        return await _columns_of(io, conversation.id)
+    changed = await _find(io, conversation.id)
+    return {"objectId": changed.id, "updatedAt": iso(changed.updated_at)}
+
+
+async def delete_row(io: Io, conversation_id: str) -> Row:
+    """Make an end of a conversation.
+
+    Raises:
+        NotThere: There is no such conversation.
+    """
+    try:
+        await delete_conversation(io, (await _find(io, conversation_id)).id)
+    except ConversationNotFound:
+        raise _not_found() from None
+    return {}
+
+
+async def _change_members(io: Io, conversation: Conversation, wanted: list[str]) -> None:
+    """Add and remove until the members are ``wanted``; who cannot be added is left out. Source: semantics, rule 1.2."""
+    gone = tuple(member for member in conversation.members if member not in wanted)
+    come = tuple(member for member in wanted if member not in conversation.members)
+    if gone or not come:
+        removed = await remove_members(io, office(), RemoveMembers(conversation.id, gone))
+        failures(removed.allowed, removed.failed)
+    if come:
+        added = await add_members(io, office(), AddMembers(conversation.id, come))
+        failures(added.allowed, added.failed)
+
+
+def _members(asked: list[str] | MemberOperation | None, before: tuple[str, ...]) -> list[str]:
+    """Who is to be a member."""
+    if asked is None:
+        return list(before)
+    if isinstance(asked, list):
+        return list(dict.fromkeys(asked))
+    match asked.operation:
+        case "Add" | "AddUnique":
+            return list(dict.fromkeys((*before, *asked.objects)))
+        case "Remove":
+            gone = frozenset(asked.objects)
+            return [member for member in before if member not in gone]
+        case "Delete":
+            return []
+
+
+def _columns(body: Mapping[str, Any]) -> Row:
+    return {key: value for key, value in body.items() if key not in _FLAGS}
+
+
+def _text(columns: Row) -> str:
+    return msgspec.json.encode(columns).decode()
+
+
+def _converted(body: Mapping[str, Any], kind: type[Any]) -> Any:
+    try:
+        return msgspec.convert(dict(body), kind)
+    except msgspec.ValidationError as error:
+        raise BadRequest(str(error)) from error
+
+
+async def _find(io: Io, conversation_id: str) -> Conversation:
+    conversation = await find_living(io, conversation_id)
+    if conversation is None or conversation.kind is Kind.TEMPORARY:
+        raise _not_found()
+    return conversation
+
+
+def _not_found() -> NotThere:
+    return NotThere("Object not found.", code=NOT_FOUND)
+
+
+async def _fits(io: Io, conversation_id: str, where: str) -> bool:
+    condition = f'{{"$and":[{where},{_text({"objectId": conversation_id})}]}}'
+    return bool(await count(io, condition, LASTING))
+
+
+async def _columns_of(io: Io, conversation_id: str) -> Row:
+    """All that a query shows of it."""
+    found = await query(io, ConversationQuery(where=_text({"objectId": conversation_id}), limit=1), LASTING)
+    rows: list[Row] = msgspec.json.decode(found)
+    if not rows:
+        raise _not_found()
+    return rows[0]
+
+
+def _chosen(row: Row, keys: str) -> Row:
+    """The columns that ``keys`` asks for, and those that every row has."""
+    names = {key.strip() for key in keys.split(",") if key.strip()}
+    left_out = {name[1:] for name in names if name.startswith("-")}
+    wanted = {name.partition(".")[0] for name in names if not name.startswith("-")}
+    return {
+        key: value
+        for key, value in row.items()
+        if key in _ALWAYS or (key not in left_out and (not wanted or key in wanted))
+    }
+
+
+async def _create(asked: Asked[CreateQuery, NewRow]) -> Row:
+    return await create_row(asked.io, msgspec.json.decode(asked.text), asked.query)
+
+
+async def _query(asked: Asked[RowsQuery, Nothing]) -> _Found:
+    number = await count(asked.io, asked.query.where, LASTING) if asked.query.count else None
+    found = await query(asked.io, asked.query, LASTING, default_order="-createdAt")
+    if asked.query.keys:
+        rows = [_chosen(row, asked.query.keys) for row in msgspec.json.decode(found)]
+        found = Raw(msgspec.json.encode(rows))
+    return _Found(found, number)
+
+
+async def _fetch(asked: Asked[RowQuery, Nothing]) -> Row:
+    conversation = await _find(asked.io, asked.path["conversation_id"])
+    return _chosen(await _columns_of(asked.io, conversation.id), asked.query.keys)
+
+
+async def _change(asked: Asked[SaveQuery, RowChanges]) -> Row:
+    return await change_row(asked.io, asked.path["conversation_id"], msgspec.json.decode(asked.text), asked.query)
+
+
+async def _delete(asked: Asked[Nothing, Nothing]) -> Nothing:
+    await delete_row(asked.io, asked.path["conversation_id"])
+    return NOTHING
+
+
+async def _do_batch(asked: Asked[Nothing, Batch]) -> list[Outcome]:
+    return [await _do(asked.io, item) for item in asked.body.requests]
+
+
+async def _do(io: Io, item: BatchItem) -> Outcome:
+    try:
+        return Outcome(success=await _answer(io, item))
+    except CodedError as error:
+        return Outcome(error=Problem(error.code, str(error)))
+    except BadRequest as error:
+        return Outcome(error=Problem(error.code or 400, str(error)))
+    except NotThere as error:
+        return Outcome(error=Problem(error.code or 404, str(error)))
+
+
+async def _answer(io: Io, item: BatchItem) -> Row:
+    try:
+        target = urlsplit(item.path)
+    except ValueError as error:
+        raise BadRequest(f"path: {error}") from error
+    named = _ROW_IN_BATCH.fullmatch(target.path)
+    values = dict(parse_qsl(target.query))
+    match item.method, named and unquote(named[1] or ""):
+        case "POST", "":
+            return await create_row(io, item.body, read_query(values, CreateQuery))
+        case "PUT", str(conversation_id) if conversation_id:
+            return await change_row(io, conversation_id, item.body, read_query(values, SaveQuery))
+        case "DELETE", str(conversation_id) if conversation_id:
+            return await delete_row(io, conversation_id)
+        case _:
+            raise NotThere(f"no such call in a batch: only those that save or delete a row of {_TABLE}")
+
+
+CALLS: tuple[AnyCall, ...] = (
+    Call(
+        "POST",
+        _TABLE,
+        Access.MASTER,
+        "Create a conversation of any type but temporary, or find the unique one with these members.",
+        _TAG,
+        _create,
+        query=CreateQuery,
+        body=NewRow,
+        reply=dict[str, Any],
+    ),
+    Call(
+        "GET",
+        _TABLE,
+        Access.MASTER,
+        "Find conversations of all types that fit a condition.",
+        _TAG,
+        _query,
+        query=RowsQuery,
+        reply=Rows,
+    ),
+    Call(
+        "GET",
+        _ROW,
+        Access.MASTER,
+        "A conversation, as a query shows it.",
+        _TAG,
+        _fetch,
+        query=RowQuery,
+        reply=dict[str, Any],
+    ),
+    Call(
+        "PUT",
+        _ROW,
+        Access.MASTER,
+        "Change columns and members of a conversation; everybody concerned is told.",
+        _TAG,
+        _change,
+        query=SaveQuery,
+        body=RowChanges,
+        reply=dict[str, Any],
+    ),
+    Call("DELETE", _ROW, Access.MASTER, "Delete a conversation and its messages; nobody is told.", _TAG, _delete),
+    Call(
+        "POST",
+        "/1.1/batch",
+        Access.MASTER,
+        "Save or delete several conversations.",
+        _TAG,
+        _do_batch,
+        body=Batch,
+        reply=list[Outcome],
+    ),
+)

@@ -1,0 +1,80 @@
+"""Patches: messages that are modified or recalled after they were sent."""
+
+from fastim.core.commands import PatchMessage
+from fastim.core.conversation import Conversation, Kind
+from fastim.core.events import MessagePatched, MissedPatch, PatchesMissed
+from fastim.core.ids import log_owner, personal_log
+from fastim.core.message import Message
+from fastim.core.patch import patch
+from fastim.core.policy import PATCHES_REPLAYED_MAX
+from fastim.core.replies import Patched
+from fastim.core.session import Config, Session
+from fastim.core.units import Millis
+from fastim.service.audience import audience
+from fastim.service.finding import find_living, find_with_asker
+from fastim.service.io import Io
+
+
+async def patch_message(io: Io, session: Session, command: PatchMessage, owner: str = "") -> Patched:
+    """Rewrite the stored message, then tell everybody concerned, the sender's other devices too.
+
+    Args:
+        owner: The client whose log of its own in a service conversation has it; empty: the asker, or nobody.
+    """
+    async with io.lanes.hold(command.conversation_id):
+        conversation, asker = await find_with_asker(io, session, command)
+        log_id, message = await _find_message(io, conversation, command, owner or session.client_id)
+        patched = patch(message, asker, command, io.policy, io.clock.now())
+        if patched is message:
+            return Patched(patched.patched_at)
+        stored = await io.store.patch_message(log_id, patched, io.clock.now())
+        event = MessagePatched(
+            conversation.id,
+            conversation.kind,
+            stored,
+            await audience(io, conversation, log_id),
+            origin=session.number,
+        )
+        await io.bus.publish(event)
+    return Patched(stored.patched_at)
+
+
+async def replay_patches(io: Io, session: Session, since: Millis) -> None:
+    """Tell a session that has just opened what was patched after ``since``, oldest first; of too much the newest.
+
+    Source: semantics, rule 8.5.
+    """
+    if Config.PATCHES not in session.config:
+        return
+    missed: list[MissedPatch] = []
+    for joined in await io.store.joined_conversations(session.client_id):
+        moment = since
+        while page := await io.store.patches_since(joined.conversation_id, moment, PATCHES_REPLAYED_MAX):
+            await io.pace.breathe()
+            if not await _is_living(io, joined.conversation_id):
+                break
+            conversation_id = log_owner(joined.conversation_id)[0]
+            missed = _newest(missed + [MissedPatch(conversation_id, message) for message in page])
+            moment = page[-1].patched_at
+    if missed:
+        await io.bus.publish(PatchesMissed(session.client_id, session.number, tuple(missed)))
+
+
+async def _find_message(
+    io: Io, conversation: Conversation, command: PatchMessage, client_id: str
+) -> tuple[str, Message | None]:
+    """The message and the log that has it; in a service conversation that may be a client's own."""
+    message = await io.store.find_message(conversation.id, command.position)
+    if message is None and conversation.kind is Kind.SYSTEM:
+        log_id = personal_log(conversation.id, client_id)
+        return log_id, await io.store.find_message(log_id, command.position)
+    return conversation.id, message
+
+
+async def _is_living(io: Io, log_id: str) -> bool:
+    return await find_living(io, log_owner(log_id)[0]) is not None
+
+
+def _newest(missed: list[MissedPatch]) -> list[MissedPatch]:
+    missed.sort(key=lambda one: one.message.patched_at)
+    return missed[-PATCHES_REPLAYED_MAX:]

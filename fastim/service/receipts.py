@@ -1,0 +1,172 @@
+"""Receipts: what senders are told of how far their messages have come, and what they can ask.
+
+What was delivered is kept only as far as somebody wants to know, or is owed what it missed: most messages cost nothing
+here. Whether receipts are to be had is decided when a message is sent, see ``fastim.core.admit``.
+"""
+
+from fastim.core.commands import Acknowledge, QueryReceipts
+from fastim.core.conversation import Conversation
+from fastim.core.events import MessagesReceipted
+from fastim.core.ids import made_at, personal_log
+from fastim.core.message import Position
+from fastim.core.notice import Addressed, notices_of
+from fastim.core.receipt import WINDOW, asked, begin_of_window, looked_at, nothing_missing_until
+from fastim.core.replies import MemberReceipt, MemberReceipts, Receipts
+from fastim.core.session import OfflineMode, Session
+from fastim.core.units import Millis
+from fastim.core.unread import Head, Membership
+from fastim.service.finding import find
+from fastim.service.io import Io
+from fastim.service.offline import end_of_batch, go_on
+
+
+async def acknowledge(io: Io, session: Session, command: Acknowledge) -> None:
+    """A device has received messages: tell those who want to know, and go on with what it missed."""
+    log_ids = [command.conversation_id]
+    if session.offline_mode is OfflineMode.PUSH:
+        log_ids.append(personal_log(command.conversation_id, session.client_id))
+    for log_id in log_ids:
+        if await _progress(io, session, log_id) is None:  # seldom does it matter: no turn has to be waited for
+            continue
+        async with io.lanes.hold(progress_lane(log_id, session.client_id)):
+            await _acknowledge(io, session, log_id, command)
+
+
+async def query_receipts(io: Io, session: Session, command: QueryReceipts) -> Receipts | MemberReceipts:
+    """How far the others have got; without ``all_members`` the one other, or the slowest of several."""
+    conversation = await find(io, session, command)
+    others = []
+    for member in conversation.members:
+        if member != session.client_id:
+            await io.pace.breathe()
+            others.append(await member_receipt(io, conversation.id, member))
+    if command.all_members:
+        return MemberReceipts(conversation.id, tuple(others))
+    return Receipts(
+        conversation.id,
+        delivered_at=min((one.delivered_at for one in others), default=Millis(0)),
+        read_at=min((one.read_at for one in others), default=Millis(0)),
+    )
+
+
+async def peer_receipt(io: Io, session: Session, conversation: Conversation) -> MemberReceipt | None:
+    """How far the other one of two members has got; ``None`` in other conversations, and for who is not one of them."""
+    if len(conversation.members) != 2 or session.client_id not in conversation.members:
+        return None
+    (peer,) = (member for member in conversation.members if member != session.client_id)
+    return await member_receipt(io, conversation.id, peer)
+
+
+async def member_receipt(io: Io, log_id: str, client_id: str) -> MemberReceipt:
+    """How far a member has got. Who has read has received. Source: semantics, rule 6.3a."""
+    membership = await io.store.find_membership(log_id, client_id)
+    if membership is None:
+        return MemberReceipt(client_id, delivered_at=Millis(0), read_at=Millis(0))
+    head = await io.store.find_head(log_id)
+    delivered_at = await _told(io, client_id, log_id, membership.delivered, membership.delivered_at, head)
+    read_at = await _told(io, client_id, log_id, membership.read, membership.read_at, head)
+    return MemberReceipt(client_id, max(delivered_at, read_at), read_at)
+
+
+async def tell_read(io: Io, client_id: str, log_id: str, before: Membership, after: Membership, now: Millis) -> None:
+    """Tell senders that ``client_id`` has read up to where ``after`` says: of all, the last message that asked.
+
+    First what was not told as delivered before. Source: semantics, rules 6.3a and 6.4.
+    """
+    head = await io.store.find_head(log_id)
+    if head.receipt <= before.read or after.read <= before.read:
+        return
+    await _tell(io, client_id, log_id, before.delivered, after.read, now, Millis(0))
+    begin, limit = looked_at(before.read, after.read)
+    ids = asked(await io.store.messages_from(log_id, begin, limit), client_id)
+    last = {sender: of_sender[-1:] for sender, of_sender in ids.items()}
+    upto = await _told(io, client_id, log_id, after.read, now, head)
+    await _publish(io, client_id, log_id, last, now, upto, read=True)
+
+
+def progress_lane(log_id: str, client_id: str) -> tuple[str, str, str]:
+    """The lane in which a client's progress in a log takes turns, so that each message is receipted once."""
+    return "progress", log_id, client_id
+
+
+async def _acknowledge(io: Io, session: Session, log_id: str, command: Acknowledge) -> None:
+    progress = await _progress(io, session, log_id)
+    upto = await _upto(io, session, log_id, command)
+    if progress is None or upto is None:
+        return
+    membership, head = progress
+    counted: Position | None = upto
+    if session.offline_mode is OfflineMode.PUSH:
+        counted = await go_on(io, session, log_id, upto, command.since, alone=bool(command.message_id))
+    if counted is not None and membership.delivered < head.sequence:
+        await _deliver(io, session.client_id, log_id, counted, command.since or Millis(0))
+
+
+async def _progress(io: Io, session: Session, log_id: str) -> tuple[Membership, Head] | None:
+    """How far the client is, and how far it could be; ``None`` when nobody wants to know.
+
+    An acknowledgement comes with every message: this is all that most of them cost.
+    """
+    membership = await io.store.find_membership(log_id, session.client_id)
+    if membership is None:
+        return None
+    head = await io.store.find_head(log_id)
+    wanted = session.offline_mode is OfflineMode.PUSH or head.receipt > max(membership.delivered, membership.read)
+    return (membership, head) if wanted else None
+
+
+async def _upto(io: Io, session: Session, log_id: str, command: Acknowledge) -> Position | None:
+    """Up to where it reaches; ``None`` when it names nothing that is there, or a message of the client's own.
+
+    Some SDKs acknowledge what their client has sent from another device. Source: wire protocol, client acks.
+    """
+    if not command.message_id:
+        return None if command.until is None else Position(command.until)
+    end = end_of_batch(io, session, log_id)
+    if end is not None and end.message_id == command.message_id:
+        return end  # it was there when it was pushed
+    made = made_at(command.message_id)
+    if made is None:
+        return None
+    message = await io.store.find_message(log_id, Position(made, command.message_id))
+    return None if message is None or message.sender == session.client_id else message.position
+
+
+async def _deliver(io: Io, client_id: str, log_id: str, upto: Position, since: Millis) -> None:
+    now = io.clock.now()
+    moved = await io.store.acknowledge(log_id, client_id, upto, now)
+    if moved is not None and moved.after > moved.before:
+        await _tell(io, client_id, log_id, moved.before, moved.after, now, since)
+
+
+async def _tell(io: Io, client_id: str, log_id: str, before: int, after: int, now: Millis, since: Millis) -> None:
+    """Tell senders that what came after sequence ``before``, up to ``after``, was delivered."""
+    head = await io.store.find_head(log_id)
+    if head.receipt <= before or after <= before:
+        return
+    begin, limit = looked_at(before, after)
+    ids = asked(await io.store.messages_from(log_id, begin, limit), client_id, since)
+    if ids:
+        upto = await _told(io, client_id, log_id, after, now, head)
+        await _publish(io, client_id, log_id, ids, now, upto, read=False)
+
+
+async def _publish(
+    io: Io, client_id: str, log_id: str, ids: dict[str, list[str]], now: Millis, upto: Millis, *, read: bool
+) -> None:
+    events = [
+        MessagesReceipted(log_id, sender, tuple(of_sender), by=client_id, at=now, upto=upto, read=read)
+        for sender, of_sender in ids.items()
+    ]
+    notices: list[Addressed] = [notice for event in events for notice in notices_of(event)]
+    if notices:
+        await io.store.add_notices(notices)
+    for event in events:
+        await io.bus.publish(event)
+
+
+async def _told(io: Io, client_id: str, log_id: str, reached: int, at: Millis, head: Head) -> Millis:
+    if not at or reached >= head.sequence:
+        return nothing_missing_until(client_id, reached, at, head, ())
+    window = await io.store.messages_from(log_id, begin_of_window(reached, head), WINDOW)
+    return nothing_missing_until(client_id, reached, at, head, window)

@@ -1,0 +1,59 @@
+"""REST calls to a real server."""
+
+import http.client
+import json
+from typing import Any
+
+import anyio
+
+from tests.server_process import ServerProcess
+
+PATIENCE_SECONDS = 20.0
+
+
+class Rest:
+    """A caller with the master key.
+
+    Args:
+        key: Shown instead.
+    """
+
+    def __init__(self, server: ServerProcess, key: str = "") -> None:
+        self._server = server
+        self._fields = {
+            "X-LC-Id": server.app_id,
+            "X-LC-Key": key or f"{server.master_key},master",
+            "Content-Type": "application/json;charset=utf-8",
+        }
+
+    async def ask(self, method: str, target: str, body: Any = None) -> tuple[int, Any]:
+        """Status and answer."""
+        return await anyio.to_thread.run_sync(self._ask, method, target, body)
+
+    async def call(self, method: str, target: str, body: Any = None) -> Any:
+        """The answer of a call that succeeds."""
+        status, answer = await self.ask(method, target, body)
+        assert status == 200, answer
+        return answer
+
+    async def get(self, target: str) -> Any:
+        return await self.call("GET", target)
+
+    async def post(self, target: str, **body: Any) -> Any:
+        return await self.call("POST", target, body)
+
+    async def put(self, target: str, **body: Any) -> Any:
+        return await self.call("PUT", target, body)
+
+    async def delete(self, target: str, **body: Any) -> Any:
+        return await self.call("DELETE", target, body or None)
+
+    def _ask(self, method: str, target: str, body: Any) -> tuple[int, Any]:
+        address = self._server.http
+        connection = http.client.HTTPConnection(address.host, address.port, timeout=PATIENCE_SECONDS)
+        try:
+            connection.request(method, target, None if body is None else json.dumps(body), self._fields)
+            response = connection.getresponse()
+            return response.status, json.loads(response.read())
+        finally:
+            connection.close()
