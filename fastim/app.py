@@ -248,6 +248,9 @@ class Node:
         except TimeoutError:
             for connection in list(self.gateway.connections):
                 connection.abort()
+        for one in self._dispatcher.tenants.values():
+            if one.users is not None:
+                await one.users.close()
         self._deadlines.stop()
         self._lag.stop()
 

@@ -80,9 +80,10 @@ class Unread(Struct, frozen=True):
 
 def unread(head: Head, membership: Membership, client_id: str) -> Unread:
     """What ``client_id`` has not read: messages after its position by others. Source: semantics, rules 7.2 to 7.4."""
-    count = (head.sequence - max(membership.read, head.first - 1)) - (membership.sent - membership.sent_at_read)
-    mentioned = membership.mentioned > membership.read or any(
-        entry.sequence > membership.read for entry in head.mention_all if entry.sender != client_id
+    read = max(membership.read, head.first - 1)  # what was retired is not there to be read
+    count = (head.sequence - read) - (membership.sent - membership.sent_at_read)
+    mentioned = membership.mentioned > read or any(
+        entry.sequence > read for entry in head.mention_all if entry.sender != client_id
     )
     return Unread(max(count, 0), count > 0 and mentioned)
 

@@ -140,7 +140,7 @@ class ApplicationStore(Protocol):
         ...
 
     def delete_conversation(self, conversation_id: str) -> Awaitable[bool]:
-        """Forget a conversation: at once it is not found any more; what it leaves behind, ``sweep`` takes away.
+        """Forget a conversation: at once it is not found any more; what it leaves behind, ``retire`` takes away.
 
         Returns:
             Whether there was one.

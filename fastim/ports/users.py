@@ -25,3 +25,7 @@ class Users(Protocol):
             Unavailable: There was no telling.
         """
         ...
+
+    async def close(self) -> None:
+        """Ask nobody any more."""
+        ...

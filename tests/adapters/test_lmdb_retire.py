@@ -1,17 +1,24 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from time import perf_counter
+from time import sleep
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
+from fastim.adapters.lmdb import LmdbStore
+from fastim.adapters.lmdb.batch import Batch
+from fastim.adapters.lmdb.changes.notices import PreparedNotice, put_notices
+from fastim.adapters.lmdb.environment import Environment
+from fastim.adapters.lmdb.keys import application_key, client_owner, conversation_owner, moment_key
+from fastim.adapters.lmdb.page import NoticePage
+from fastim.adapters.lmdb.records import encode_json
 from fastim.adapters.lmdb.turns import SLICE_SECONDS
 from fastim.adapters.lmdb.verify import verify
 from fastim.core.conversation import Kind
 from fastim.core.errors import MessageNotFound
-from fastim.core.ids import personal_log
+from fastim.core.ids import AppNumber, personal_log
 from fastim.core.message import Message, Position, Span
 from fastim.core.retention import Retention
 from fastim.core.session import Grant
@@ -65,19 +72,18 @@ async def fill_service(part: ApplicationStore, clients: list[str]) -> None:
         await part.patch_message(log_id, message, T0)
 
 
-def spend(seconds: float) -> None:
-    end = perf_counter() + seconds
-    while perf_counter() <= end:
-        pass
-
-
-def slowly(seen: list[int], begun: asyncio.Event) -> Callable[[Message], bool]:
-    """A condition that takes longer than a slice, and notes what it sees."""
+def interrupted(store: LmdbStore, seen: list[int], write: Callable[[], Awaitable[Any]]) -> Callable[[Message], bool]:
+    """A condition that takes longer than a slice and notes what it sees; with the first message, ``write`` is done."""
+    writes: list[Awaitable[Any]] = []
 
     def wanted(message: Message) -> bool:
-        spend(SLICE_SECONDS)
+        if not writes:
+            commits = store.statistics.commits
+            writes.append(write())
+            while store.statistics.commits == commits:
+                sleep(0.0001)  # the writer has a thread of its own
+        sleep(SLICE_SECONDS)
         seen.append(message.sequence)
-        begun.set()
         return True
 
     return wanted
@@ -236,33 +242,31 @@ class TestRounds:
 
 
 class TestMessagesThatGo:
-    @pytest.mark.parametrize("newest_first", [True, False])
-    async def test_whoever_is_reading_them_gets_what_is_left(self, path: Path, newest_first: bool) -> None:
-        async with opened(path) as (_, part):
+    @pytest.mark.parametrize(("newest_first", "expected"), [(True, [8, 7, 6]), (False, [1, 6, 7, 8])])
+    async def test_whoever_is_reading_them_gets_what_is_left(
+        self, path: Path, newest_first: bool, expected: list[int]
+    ) -> None:
+        async with opened(path) as (store, part):
             await part.create_conversation(conversation(CONVERSATION))
             await fill(part, "aaaaaaaa")
-            seen, begun = list[int](), asyncio.Event()
-            span = Span(newest_first=newest_first)
-            reading = asyncio.create_task(part.history(CONVERSATION, span, slowly(seen, begun)))
-            await begun.wait()
-            first = seen[0]
-            await retire(part, LATER + 5, Retention(history=Millis(DAY)))
-            found = [message.sequence for message in await reading]
-            assert found == sorted(seen)
-            assert {first, 6, 7, 8} <= set(seen)
+            rules = Retention(history=Millis(DAY))
+            seen: list[int] = []
+            wanted = interrupted(store, seen, lambda: part.retire(rules, Millis(LATER + 5)))
+            found = await part.history(CONVERSATION, Span(newest_first=newest_first), wanted)
+            assert seen == expected
+            assert [message.sequence for message in found] == sorted(seen)
 
-    @pytest.mark.parametrize("newest_first", [True, False])
-    async def test_whoever_reads_a_conversation_that_goes_comes_to_an_end(self, path: Path, newest_first: bool) -> None:
-        async with opened(path) as (_, part):
+    @pytest.mark.parametrize(("newest_first", "expected"), [(True, [8]), (False, [1])])
+    async def test_whoever_reads_a_conversation_that_goes_comes_to_an_end(
+        self, path: Path, newest_first: bool, expected: list[int]
+    ) -> None:
+        async with opened(path) as (store, part):
             await part.create_conversation(conversation(CONVERSATION, "ann"))
-            await fill(part, "a" * 50)
-            seen, begun = list[int](), asyncio.Event()
-            span = Span(newest_first=newest_first, limit=50)
-            reading = asyncio.create_task(part.history(CONVERSATION, span, slowly(seen, begun)))
-            await begun.wait()
-            await part.delete_conversation(CONVERSATION)
-            await retire(part, T0)
-            assert 0 < len(await reading) == len(seen) < 50
+            await fill(part, "aaaaaaaa")
+            seen: list[int] = []
+            wanted = interrupted(store, seen, lambda: part.delete_conversation(CONVERSATION))
+            found = await part.history(CONVERSATION, Span(newest_first=newest_first), wanted)
+            assert [message.sequence for message in found] == seen == expected
 
     @pytest.mark.slow
     @pytest.mark.parametrize("upto", [100, 4_500, 5_999])
@@ -329,21 +333,34 @@ class TestNotices:
             assert more
             assert [one.at - T0 for one in found] == list(range(500))
 
-    @pytest.mark.slow
-    async def test_what_comes_meanwhile_is_left_to_the_next_page(self, path: Path) -> None:
-        async with opened(path) as (_, part):
-            ids = [f"{number:024x}" for number in range(4_000)]
-            await settle(*[part.create_conversation(conversation(one, "ann")) for one in ids])
-            await part.add_notices([notice(None, T0 + 5, ids[-1])])
-            reading = asyncio.create_task(part.notices_for("ann", Millis(0), 500))
-            await asyncio.sleep(0)
-            assert not reading.done()
-            await part.add_notices([notice(None, T0 + 6, ids[0]), notice(None, T0 + 7, ids[-1])])
-            first, more = await reading
-            assert [one.at - T0 for one in first] == [5]
-            second, _ = await part.notices_for("ann", first[-1].at, 500)
-            assert [one.at - T0 for one in second] == [6, 7]
-            assert more
+    def test_what_comes_meanwhile_is_left_to_the_next_page(self, path: Path) -> None:
+        """Else a page could reach past a notice that was not there yet when its conversation was looked at."""
+        path.mkdir()
+        environment, batch, number = Environment(path, 1 << 20), Batch(), AppNumber(1)
+        ann, first, second = client_owner(b"\0\3ann"), conversation_owner(b"1" * 13), conversation_owner(b"2" * 13)
+
+        def add(owner: bytes, at: int) -> None:
+            record = encode_json(notice("ann", at).notice)
+            batch.begin(environment)
+            put_notices([PreparedNotice(application_key(number) + owner, moment_key(at), record)], batch)
+            batch.commit()
+
+        def page(since: int, *meanwhile: tuple[bytes, int]) -> tuple[list[int], bool]:
+            gathered = NoticePage(number, Millis(since), 500)
+            with environment.reading() as transaction:
+                gathered.begin(transaction, environment.tables, ann)
+                gathered.gather(transaction, environment.tables, first, Millis(0))
+            for owner, at in meanwhile:
+                add(owner, at)
+            with environment.reading() as transaction:
+                gathered.gather(transaction, environment.tables, second, Millis(0))
+            found, more = gathered.finish()
+            return [one.at for one in found], more
+
+        add(second, 5)
+        assert page(0, (first, 6), (second, 7)) == ([5], True)
+        assert page(5) == ([6, 7], False)
+        environment.close()
 
 
 Write = Callable[[ApplicationStore, list[Message]], Awaitable[Any]]

@@ -1,6 +1,7 @@
 from collections.abc import Sequence
 
-from hypothesis import given
+import pytest
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fastim.core.conversation import Kind
@@ -15,6 +16,8 @@ from tests.fakes.world import World, new_world
 
 CONVERSATIONS = 4
 SENDERS = ("tom", "jerry")
+WORD = st.tuples(st.integers(0, CONVERSATIONS - 1), st.integers(0, 1), st.integers(0, 2))
+INTERLEAVED = [(number % CONVERSATIONS, 0, 1) for number in range(12)]
 
 
 async def spoken(world: World, script: Sequence[tuple[int, int, int]]) -> dict[str, list[Message]]:
@@ -41,15 +44,22 @@ def expected(messages: Sequence[Message], span: Span) -> list[Message]:
     return found[max(len(found) - span.limit, 0) :] if span.newest_first else found[: span.limit]
 
 
+@pytest.mark.slow
 @explored
 @given(
-    script=st.lists(st.tuples(st.integers(0, CONVERSATIONS - 1), st.integers(0, 1), st.integers(0, 2)), max_size=20),
-    bounds=st.tuples(*[st.none() | st.integers(0, 19)] * 2),
+    script=st.lists(
+        st.tuples(st.integers(0, CONVERSATIONS - 1), st.integers(0, 1), st.integers(0, 2)), min_size=5, max_size=20
+    ),
+    bounds=st.sampled_from([(None, None), (3, None), (None, 12), (3, 12)]),
     included=st.tuples(st.booleans(), st.booleans()),
     newest_first=st.booleans(),
-    limit=st.integers(0, 8),
+    limit=st.integers(0, 5),
     sender=st.none() | st.sampled_from(SENDERS),
 )
+@example(INTERLEAVED, (None, None), (False, False), True, 3, None)
+@example(INTERLEAVED, (None, None), (False, False), False, 3, None)
+@example(INTERLEAVED[::-1], (None, None), (False, False), True, 3, None)
+@example(INTERLEAVED[::-1], (None, None), (False, False), False, 3, None)
 @on_trio
 async def test_a_search_finds_what_sorting_everything_would(
     script: list[tuple[int, int, int]],

@@ -9,6 +9,7 @@ const { assert, converse, open, scenario, step } = require('../harness');
 scenario(async () => {
   const [ann, bob] = [await open('ann'), await open('bob')];
   const [chat, other] = [await converse(ann, [bob]), await converse(ann, [bob])];
+  for (const { id } of [chat, other]) await bob.conversation(id);
   const sent = [];
   for (const text of ['m0', 'm1', 'm2']) sent.push(await chat.send(ann.text(text)));
   const aside = await other.send(ann.text('aside'));

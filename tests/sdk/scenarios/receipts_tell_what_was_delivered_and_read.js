@@ -13,6 +13,7 @@ scenario(async () => {
   const { DELIVERED, SENT } = ann.sdk.MessageStatus;
   const [pair, group] = [await converse(ann, [bob]), await converse(ann, [bob, idOf('cat')])];
   const [bobs, tablets] = [await bob.conversation(pair.id), await tablet.conversation(pair.id)];
+  const bobsGroup = await bob.conversation(group.id);
 
   step('delivered, at all devices of the sender');
   const told = [pair, tablets].map((copy) => next(copy, 'lastdeliveredatupdate'));
@@ -40,7 +41,7 @@ scenario(async () => {
 
   step('read');
   const read = [pair, tablets].map((copy) => next(copy, 'lastreadatupdate'));
-  await (await bob.conversation(group.id)).read();
+  await bobsGroup.read();
   await bobs.read();
   await Promise.all(read);
   assert.ok(pair.lastReadAt >= four.timestamp);

@@ -145,9 +145,9 @@ def _retire_messages(step: _Step, after: bytes, room: int) -> tuple[int, bytes |
             return done, None
         scope = cursor.key()
         gone = _retire_oldest(step, scope, decode_head(cursor.value()), room - done)
-        done += 1 + gone
-        if done < room:
+        if gone < room - done:
             after = scope
+        done += 1 + gone
     return done, None if step.messages_before <= 0 else after or step.application
 
 

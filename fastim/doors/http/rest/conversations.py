@@ -111,11 +111,16 @@ async def count(io: Io, where: str | None, kinds: frozenset[Kind]) -> int:
 def _condition(where: str | None, kinds: frozenset[Kind]) -> str:
     condition: dict[str, Any] = {"conv_type": {"$in": sorted(kinds)}}
     if where:
-        condition = {"$and": [_read(where), condition]}
+        condition = {"$and": [read_where(where), condition]}
     return msgspec.json.encode(condition).decode()
 
 
-def _read(where: str) -> Any:
+def read_where(where: str) -> Any:
+    """A condition as it stands in a query string.
+
+    Raises:
+        BadRequest: It is not JSON.
+    """
     try:
         return msgspec.json.decode(where)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:

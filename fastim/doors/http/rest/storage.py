@@ -20,7 +20,7 @@ from fastim.core.session import office
 from fastim.core.units import iso
 from fastim.doors.http.rest.authentication import Access
 from fastim.doors.http.rest.calls import NOTHING, AnyCall, Asked, BadRequest, Call, Nothing, NotThere, read_query
-from fastim.doors.http.rest.conversations import LASTING, count, create, query
+from fastim.doors.http.rest.conversations import LASTING, count, create, query, read_where
 from fastim.doors.http.rest.openapi import Problem
 from fastim.doors.http.rest.values import ClientId, ConversationQuery, failures
 from fastim.service.conversations import delete_conversation, update_conversation
@@ -261,8 +261,8 @@ def _not_found() -> NotThere:
 
 
 async def _fits(io: Io, conversation_id: str, where: str) -> bool:
-    condition = f'{{"$and":[{where},{_text({"objectId": conversation_id})}]}}'
-    return bool(await count(io, condition, LASTING))
+    condition = {"$and": [read_where(where), {"objectId": conversation_id}]}
+    return bool(await count(io, _text(condition), LASTING))
 
 
 async def _columns_of(io: Io, conversation_id: str) -> Row:
