@@ -16,7 +16,6 @@ from fastim.core.commands import (
 )
 from fastim.core.errors import (
     InvalidLogin,
-    QueryFailed,
     SessionConflict,
     SessionRequired,
     SessionTokenExpired,

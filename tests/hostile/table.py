@@ -528,11 +528,6 @@ TOO_MUCH = [
     toms("is one a member of 1,001", lambda m: conv(pb.is_member, cids=["c"] * 1_001), 4310),
     toms("history of less than nothing", lambda m: logs(m.stage.cid, l=-1), 4311),
     toms(
-        "who is online of 21",
-        lambda m: {"cmd": pb.session, "op": pb.query, "sessionMessage": pb.SessionCommand(sessionPeerIds=["x"] * 21)},
-        4310,
-    ),
-    toms(
         "read 1,001 conversations", lambda m: {"cmd": pb.read, "readMessage": pb.ReadCommand(cids=["c"] * 1_001)}, 4310
     ),
     toms("a command of another protocol", lambda m: {"cmd": pb.pubsub}, 4200),
