@@ -81,7 +81,7 @@ e2e: build $(VENV)/.test ## a real server, real sockets, our client
 	$(BIN)/pytest tests/end_to_end $(PYTEST_ARGS)
 
 sdk: build $(VENV)/.test sdk-deps ## official SDKs against a real server; needs node and npm
-	$(BIN)/pytest tests/sdk --timeout=300 $(PYTEST_ARGS)
+	$(BIN)/pytest --numprocesses=auto tests/sdk --timeout=300 $(PYTEST_ARGS)
 
 sdk-deps: tests/sdk/node_modules/.package-lock.json
 
