@@ -49,7 +49,7 @@ from fastim.runtime.quotas import Quotas
 from fastim.runtime.rooms import LocalRooms
 from fastim.service import rooms
 from fastim.service.io import Io
-from fastim.settings import Address, GivenApplication, Loaded
+from fastim.settings import Address, GivenApplication, Loaded, without_effect
 
 _log = structlog.get_logger(__name__)
 
@@ -85,6 +85,8 @@ def serve(loaded: Loaded, given: GivenApplication | None, *, show_keys: bool = F
 
 async def _serve(loaded: Loaded, given: GivenApplication | None, *, show_keys: bool) -> None:
     settings = loaded.settings
+    for name in without_effect(loaded):
+        _log.warning("this setting comes with a later version and has no effect yet", setting=name)
     stopping = _stop_signal()
     store = LmdbStore.open(
         settings.server.data,
@@ -234,6 +236,8 @@ class Node:
             await listener.close()
         self._sweeping.cancel()
         self._memory.stop()
+        for connection in self.gateway.connections:
+            connection.hurry()
         try:
             async with asyncio.timeout(DRAIN_SECONDS):
                 await self._dispatcher.finish()

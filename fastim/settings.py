@@ -189,7 +189,9 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
         PerMinute, "All other commands of one client; above it an error command; 0: no limit"
     ] = 600
     room_sends_per_second: Annotated[
-        int, Meta(ge=0, le=1_000_000_000), "Messages taken by one chat room in each priority; 0: no limit"
+        int,
+        Meta(ge=0, le=1_000_000_000),
+        "Messages taken by one chat room in each priority; 0: no limit; not in use yet",
     ] = 0
     handshake_seconds: Annotated[
         Seconds, "Time for a TLS handshake, and then for an HTTP head, a WebSocket handshake or the first TCP frame"
@@ -236,7 +238,9 @@ class Delivery(Struct, frozen=True, forbid_unknown_fields=True):
         "Held for one session; above it the session has to resync from the store",
     ] = 1_048_576
     room_window_bytes: Annotated[
-        int, Meta(ge=16_384, le=1_073_741_824), "Kept of one chat room for readers that lag; older messages are shed"
+        int,
+        Meta(ge=16_384, le=1_073_741_824),
+        "Kept of one chat room for readers that lag; older messages are shed; not in use yet",
     ] = 262_144
 
 
@@ -336,21 +340,21 @@ class Rest(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Words(Struct, frozen=True, forbid_unknown_fields=True):
-    """The word filter."""
+    """The word filter, which comes with a later version: until then this has no effect."""
 
     enabled: Annotated[bool, "Whether messages are searched for listed words, which are then masked"] = False
     file: Annotated[FilePath, "The list: one word per line, UTF-8"] = ""
 
 
 class Push(Struct, frozen=True, forbid_unknown_fields=True):
-    """Notifications for members who are offline."""
+    """Notifications for members who are offline. They come with a later version: until then this has no effect."""
 
     static: Annotated[JsonObject, "What is pushed when neither a hook nor the message says it"] = ""
     webhook: Annotated[Url, "Gets one POST for each offline member and message"] = ""
 
 
 class Hooks(Struct, frozen=True, forbid_unknown_fields=True):
-    """Code of the operator's that may look, change or refuse."""
+    """Code of the operator's that may look, change or refuse. Comes with a later version: so far this has no effect."""
 
     url: Annotated[Url, "Base to which /1.1/functions/NAME is added"] = ""
     key: Annotated[HeaderValue, "Sent with every call, so that the hook knows who calls"] = ""
@@ -449,6 +453,27 @@ def load(config: Path | None, environ: Mapping[str, str], overrides: Sequence[st
     settings = _build(Settings, _only(Settings, file) | _only(Settings, pins))
     _check(settings, told_by)
     return Loaded(settings, frozenset(pins), _only(ApplicationSettings, file), _only(ApplicationSettings, pins))
+
+
+def without_effect(loaded: Loaded) -> list[str]:
+    """The names of settings that were changed and are not in use yet: whoever changed them believes otherwise."""
+    parts = (loaded.settings, loaded.for_application({}))
+    values = {
+        f"{table}.{key}": value for part in parts for table, keys in _tree(part).items() for key, value in keys.items()
+    }
+    return [
+        field.name
+        for field in describe()
+        if {field.table, field.name} & _TO_COME and values[field.name] != field.default
+    ]
+
+
+_TO_COME = frozenset({"words", "push", "hooks", "limits.room_sends_per_second", "delivery.room_window_bytes"})
+"""Tables and settings that come with a later version."""
+
+
+def _tree(part: Struct) -> dict[str, dict[str, Any]]:
+    return {table: msgspec.structs.asdict(keys) for table, keys in msgspec.structs.asdict(part).items()}
 
 
 def _check(settings: Settings, told_by: Mapping[str, str]) -> None:

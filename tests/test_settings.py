@@ -24,6 +24,7 @@ from fastim.settings import (
     load,
     reference,
     template,
+    without_effect,
 )
 
 FIELDS = {field.name: field for field in describe()}
@@ -288,6 +289,13 @@ def refusal(action: Callable[[], object]) -> str:
 def test_an_unknown_name_is_refused_with_the_nearest_right_one(name: str, nearest: str) -> None:
     text = refusal(lambda: load(None, {}, [f"{name}=1"]))
     assert text == f"--set {name}: no such setting; the nearest is {nearest}"
+
+
+def test_what_was_set_and_is_not_in_use_yet_is_named() -> None:
+    assert without_effect(load(None, {}, [])) == []
+    changed = ["words.enabled=true", "push.webhook=http://a/", "limits.room_sends_per_second=5", "hooks.url="]
+    loaded = load(None, {"FASTIM_MESSAGES__UNREAD_CAP": "9"}, changed)
+    assert without_effect(loaded) == ["limits.room_sends_per_second", "words.enabled", "push.webhook"]
 
 
 def test_an_unknown_name_in_the_environment_is_refused_in_its_spelling() -> None:

@@ -73,7 +73,7 @@ def apply_update(columns: Mapping[str, Any], update_text: bytes | str) -> Attrib
     update = _parse(update_text)
     for key in update:
         if _column(key) in RESERVED_COLUMNS:
-            raise UpdateFailed(f"{_shown(key)} is not for clients to write")
+            raise UpdateFailed(f"the server alone writes {_shown(key)}")
     return _changed(columns, update)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from fastim.core.commands import ReadMark
 from fastim.core.message import Message, Position
@@ -86,6 +87,14 @@ def unread(head: Head, membership: Membership, client_id: str) -> Unread:
         entry.sequence > read for entry in head.mention_all if entry.sender != client_id
     )
     return Unread(max(count, 0), count > 0 and mentioned)
+
+
+def all_read(membership: Membership, head: Head, now: Millis) -> Membership:
+    """The membership once its client has read all that there is; one that has stays as it is."""
+    if membership.read >= head.sequence:
+        return membership
+    read = replace(membership, read=head.sequence, sent_at_read=membership.sent, read_at=now)
+    return read if read.delivered >= read.read else replace(read, delivered=read.read, delivered_at=now)
 
 
 def total(parts: Iterable[Unread]) -> Unread:

@@ -15,6 +15,13 @@ class Directory(Protocol):
         """The open sessions of a client, oldest first."""
         ...
 
+    async def ready(self, session: Session) -> bool:
+        """Wait until ``session`` can take more than it was sent, or has ended; whether it is open.
+
+        For who tells one session so much that it would not all fit at once.
+        """
+        ...
+
     def clients(self) -> list[str]:
         """Every client that has an open session."""
         ...

@@ -133,6 +133,8 @@ class ApplicationStore(Protocol):
     ) -> Awaitable[None]:
         """Replace the stored conversation of that id; give ``joined`` fresh memberships, drop those of ``left``.
 
+        Who leaves a service conversation keeps its own log, and has read everything in it.
+
         A fresh membership has read everything up to the conversation's head, and ``joined_at`` is ``updated_at``. A
         client in ``joined`` that has a membership keeps it. Clients in ``standings`` have that standing from now on;
         ``Standing()`` is not kept. The caller holds the conversation's lane until it is committed.
@@ -240,7 +242,9 @@ class ApplicationStore(Protocol):
         """
         ...
 
-    def acknowledge(self, log_id: str, client_id: str, upto: Position, now: Millis) -> Awaitable[Acknowledged | None]:
+    def acknowledge(
+        self, log_id: str, client_id: str, upto: Position, now: Millis, notices: Sequence[Addressed] = ()
+    ) -> Awaitable[Acknowledged | None]:
         """Move what was delivered to a member to the newest message at or before ``upto``, as ``mark_read`` does.
 
         ``None`` when the client is not a member.
@@ -248,9 +252,16 @@ class ApplicationStore(Protocol):
         ...
 
     def mark_read(
-        self, log_id: str, client_id: str, upto: Position | None, now: Millis
+        self,
+        log_id: str,
+        client_id: str,
+        upto: Position | None,
+        now: Millis,
+        notices: Sequence[Addressed] = (),
     ) -> Awaitable[Membership | None]:
         """Move a member's read position to the newest message at or before ``upto`` (``None``: to the head).
+
+        ``notices`` are kept in the same commit, if it moves.
 
         An ``upto`` with an empty id covers its whole millisecond. A position never moves back: then nothing is stored
         and the membership is returned as it is. What was read was delivered: ``delivered`` moves with it. ``None`` when

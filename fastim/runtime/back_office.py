@@ -5,7 +5,7 @@ from collections.abc import Callable
 from fastim.core.application import Application
 from fastim.ports.users import Users
 from fastim.runtime.dispatch import Dispatcher
-from fastim.runtime.spending import Allowances, Spending
+from fastim.runtime.spending import Allowance, Allowances, Spending
 from fastim.service.io import Io
 from fastim.settings import Rest
 
@@ -40,10 +40,17 @@ class BackOffice:
 
     def spend(self, application: Application, spending: Spending) -> int:
         """Take one out of a quota. 0: it was there; else in how many seconds there will be some again."""
-        return self._allowances.of(application.number, self._rules(application)).spend(spending)
+        return self._allowance(application).spend(spending)
+
+    def give_back(self, application: Application, spending: Spending) -> None:
+        """Put back what was taken for something that did not come about."""
+        self._allowance(application).give_back(spending)
 
     async def holds_session(self, application: Application, client_id: str, token: str) -> bool:
         """Whether ``token`` is a session token of the client that still counts."""
         io = self.io(application)
         grant = await io.store.find_grant(client_id, token)
         return grant is not None and grant.expires_at > io.clock.now()
+
+    def _allowance(self, application: Application) -> Allowance:
+        return self._allowances.of(application.number, self._rules(application))

@@ -59,6 +59,7 @@ class Connection:
         "_gathered",
         "_gathered_bytes",
         "_handed_bytes",
+        "_hurried",
         "_in_flight",
         "_limits",
         "_loop",
@@ -66,6 +67,7 @@ class Connection:
         "_shaken",
         "_taken_bytes",
         "_transport",
+        "_waiting",
         "_waking",
         "address",
         "behind",
@@ -107,6 +109,8 @@ class Connection:
         self._handed_bytes = 0
         self._taken_bytes = 0
         self._in_flight = 0
+        self._hurried = False
+        self._waiting: list[asyncio.Future[None]] = []
         self._waking = False
         self.address = _peer_of(transport) if address is None else address
         self.framing = framing
@@ -154,6 +158,7 @@ class Connection:
         self.clogged = False
         self.heard()
         self._balance_reading()
+        self._let_go_on()
         if self.behind and not self.lost:
             self._receiver.drained(self)
 
@@ -161,6 +166,7 @@ class Connection:
         """The transport is gone."""
         self.lost = True
         self._gathered.clear()
+        self._let_go_on()
         self.feed = _nothing
         self.deadlines.forget(self)
         self._receiver.lost(self)
@@ -191,6 +197,18 @@ class Connection:
             return False
         self._gather(self.framing.frame(body))
         return True
+
+    async def ready(self) -> None:
+        """Wait until the socket has room, or is gone: for who has much to send, and can wait with the rest."""
+        while self.clogged and not self.lost and not self._hurried:
+            turn = self._loop.create_future()
+            self._waiting.append(turn)
+            await turn
+
+    def hurry(self) -> None:
+        """Nobody waits for room any more: the server stops."""
+        self._hurried = True
+        self._let_go_on()
 
     def began(self) -> None:
         """A command is under way; with too many of them nothing more is read."""
@@ -261,6 +279,13 @@ class Connection:
     def waiting_bytes(self) -> int:
         """What waits for the peer here; the kernel's part is not in it."""
         return self._transport.get_write_buffer_size() + self._gathered_bytes
+
+    def _let_go_on(self) -> None:
+        """Wake those who wait for room."""
+        waiting, self._waiting = self._waiting, []
+        for turn in waiting:
+            if not turn.done():
+                turn.set_result(None)
 
     def _await_taking(self) -> None:
         self.deadline = self._loop.time() + self._limits.write_timeout_seconds

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Hashable
+from contextlib import nullcontext
 from typing import Any
 
 import structlog
@@ -94,6 +95,8 @@ USE_CASES: dict[type[Command], UseCase] = {
 LARGE_ANSWERS = (commands.ReadHistory, commands.QueryConversations, commands.QueryNotices, commands.ListRoles)
 """Commands whose answers may be megabytes: one at a time for each connection, so many for all of them."""
 LARGE_ANSWERS_MAX = 16
+SEARCHES_MAX = 4
+"""Of these, so many that look through a history for one type of message: that may take as long as there is history."""
 
 
 class Tenant(Struct, frozen=True, eq=False):
@@ -132,6 +135,7 @@ class Dispatcher:
         self._running: set[asyncio.Task[None]] = set()
         self._reading = LocalLanes()
         self._large_answers = asyncio.Semaphore(LARGE_ANSWERS_MAX)
+        self._searches = asyncio.Semaphore(SEARCHES_MAX)
 
     def add(self, tenant: Tenant) -> None:
         """Serve one more application."""
@@ -237,9 +241,12 @@ class Dispatcher:
             if not isinstance(request.command, LARGE_ANSWERS):
                 await self._reply(connection, request, client_id, use_case(tenant.io, session, request.command))
                 return
-            async with self._reading.hold(connection), self._large_answers:
-                if not connection.lost:
-                    await self._reply(connection, request, client_id, use_case(tenant.io, session, request.command))
+            async with self._reading.hold(connection):
+                await connection.ready()  # or two of them, asked for in one go, would be more than may pile up
+                searches = self._searches if _is_search(request.command) else nullcontext()
+                async with searches, self._large_answers:
+                    if not connection.lost:
+                        await self._reply(connection, request, client_id, use_case(tenant.io, session, request.command))
         except CodedError as error:
             self._refuse(connection, request, error, client_id)
         except Exception:
@@ -329,6 +336,10 @@ class Dispatcher:
 def _stranger(connection: Connection) -> Hashable:
     """The name under which a connection has a quota of its own."""
     return "connection", id(connection)
+
+
+def _is_search(command: Command) -> bool:
+    return isinstance(command, commands.ReadHistory) and command.message_type is not None
 
 
 def _describe(command: Command) -> str:

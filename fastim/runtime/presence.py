@@ -1,5 +1,6 @@
 """Presence: which sessions are open on this node, and on which connections."""
 
+import asyncio
 from collections.abc import Iterable, Iterator
 from itertools import count
 
@@ -102,6 +103,13 @@ class Presence:
                 del self._watchers[client_id]
         if not watched:
             self._watched.pop(session.number, None)
+
+    async def ready(self, session: Session) -> bool:
+        await asyncio.sleep(0)  # what was published before is on the socket first
+        attached = self.find(session.client_id, session.number)
+        if attached is not None:
+            await attached.connection.ready()
+        return self.find(session.client_id, session.number) is not None
 
     def sessions(self, client_id: str) -> list[Session]:
         return [attached.session for attached in self._clients.get(client_id, ())]

@@ -54,6 +54,12 @@ class Allowance:
             window.take(now)
         return 0
 
+    def give_back(self, spending: Spending) -> None:
+        """Put back what was taken for something that did not come about."""
+        now = self._seconds()
+        for window in self._windows[spending]:
+            window.give_back(now)
+
 
 class Allowances:
     """The allowances of all applications on this node, made when first asked for.
@@ -91,15 +97,22 @@ class _Window:
 
     def wait(self, now: float) -> float:
         """Seconds until one may be taken; 0 for now."""
-        # A clock that was put back must not lock anybody out for longer than the window is.
-        if not self._ends - self._length <= now < self._ends:
+        if not self._lasts(now):
             return 0
         return self._ends - now if self._most and self._taken >= self._most else 0
 
     def take(self, now: float) -> None:
-        if not self._ends - self._length <= now < self._ends:
+        if not self._lasts(now):
             begins = now // self._length * self._length if self._aligned else now
             self._ends, self._taken = begins + self._length, 0
         self._taken += 1
         if self._taken == self._most and not self._aligned:
             self._ends = now + self._length
+
+    def give_back(self, now: float) -> None:
+        if self._lasts(now):
+            self._taken = max(self._taken - 1, 0)
+
+    def _lasts(self, now: float) -> bool:
+        # A clock that was put back must not lock anybody out for longer than the window is.
+        return self._ends - self._length <= now < self._ends

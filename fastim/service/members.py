@@ -9,7 +9,7 @@ from fastim.core.commands import AddMembers, RemoveMembers
 from fastim.core.conversation import Conversation, Kind, changed_at
 from fastim.core.errors import Blocked, InvalidLogin, SendingNotAllowed
 from fastim.core.events import MembersAdded, MembersRemoved
-from fastim.core.ids import is_client_id, personal_log
+from fastim.core.ids import is_client_id
 from fastim.core.members import Change, add, failures, irremovable, remove
 from fastim.core.notice import notices_of
 from fastim.core.permission import Asker
@@ -73,7 +73,6 @@ async def remove_members(io: Io, session: Session, command: RemoveMembers) -> Me
             await io.store.change_conversation(
                 after, left=change.clients, standings=_without(change, standings), notices=notices_of(event)
             )
-            await _forget_unread(io, change)
     if change.clients and kind is Kind.NORMAL:
         await io.bus.publish(event)
     return MembersChanged(added=False, allowed=change.allowed, updated_at=after.updated_at, failed=change.failed)
@@ -129,10 +128,3 @@ def _without(change: Change, standings: dict[str, Standing]) -> dict[str, Standi
         for client, standing in standings.items()
         if client in change.clients and (standing.role or standing.muted)
     }
-
-
-async def _forget_unread(io: Io, change: Change) -> None:
-    """Leaving ends what is unread, in a former subscriber's own log too. Source: semantics, rule 3.10."""
-    if change.conversation.kind is Kind.SYSTEM:
-        for client in change.clients:
-            await io.store.mark_read(personal_log(change.conversation.id, client), client, None, io.clock.now())

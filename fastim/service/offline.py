@@ -26,18 +26,19 @@ async def push_missed(io: Io, session: Session) -> None:
     if session.offline_mode is not OfflineMode.PUSH:
         return
     backlogs: dict[str, Backlog] = {}
-    events = []
+    begins: dict[str, int] = {}
     for joined in await io.store.joined_conversations(session.client_id):
         await io.pace.breathe()
-        begun = await _batch_after(io, session, joined.conversation_id, _oldest(joined), joined.head.sequence)
+        begin = _oldest(joined)
+        begun = await _batch_after(io, session, joined.conversation_id, begin, joined.head.sequence)
         if begun is not None:
-            backlogs[joined.conversation_id], event = begun
-            events.append(event)
+            backlogs[joined.conversation_id], _ = begun
+            begins[joined.conversation_id] = begin
     if not any(one.number == session.number for one in io.directory.sessions(session.client_id)):
         return  # it has ended meanwhile
     io.backlogs[session.number] = backlogs
-    for event in events:
-        await io.bus.publish(event)
+    for log_id, begin in begins.items():
+        await _push_first(io, session, log_id, begin, backlogs[log_id])
 
 
 async def go_on(
@@ -81,6 +82,21 @@ def end_of_batch(io: Io, session: Session, log_id: str) -> Position | None:
 def forget_missed(io: Io, session: Session) -> None:
     """The session has ended: nothing more is pushed to it. Again is harmless."""
     io.backlogs.pop(session.number, None)
+
+
+async def _push_first(io: Io, session: Session, log_id: str, begin: int, backlog: Backlog) -> None:
+    """Push the first batch of a log when there is room for it.
+
+    It is read again: the first batches of a client with many conversations are too much to be held all at once.
+    """
+    if not await io.directory.ready(session):
+        return
+    current = io.backlogs.get(session.number, {}).get(log_id)
+    if current is None or current.sequence != backlog.sequence:
+        return  # it was acknowledged all the same, and others followed
+    begun = await _batch_after(io, session, log_id, begin, backlog.until)
+    if begun is not None:
+        await io.bus.publish(begun[1])
 
 
 def _oldest(joined: Joined) -> int:

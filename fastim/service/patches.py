@@ -1,10 +1,14 @@
 """Patches: messages that are modified or recalled after they were sent."""
 
+from collections.abc import Sequence
+
+from msgspec import Struct
+
 from fastim.core.commands import PatchMessage
 from fastim.core.conversation import Conversation, Kind
 from fastim.core.events import MessagePatched, MissedPatch, PatchesMissed
 from fastim.core.ids import log_owner, personal_log
-from fastim.core.message import Message
+from fastim.core.message import Message, Position
 from fastim.core.patch import patch
 from fastim.core.policy import PATCHES_REPLAYED_MAX
 from fastim.core.replies import Patched
@@ -13,6 +17,17 @@ from fastim.core.units import Millis
 from fastim.service.audience import audience
 from fastim.service.finding import find_living, find_with_asker
 from fastim.service.io import Io
+
+_PATCHES_AT_ONCE = 20
+"""How many a session is told before it is asked for room again."""
+
+
+class _Missed(Struct, frozen=True):
+    """A patch and where its message is: a thousand messages are too much to be held for each session that opens."""
+
+    patched_at: Millis
+    log_id: str
+    position: Position
 
 
 async def patch_message(io: Io, session: Session, command: PatchMessage, owner: str = "") -> Patched:
@@ -46,18 +61,21 @@ async def replay_patches(io: Io, session: Session, since: Millis) -> None:
     """
     if Config.PATCHES not in session.config:
         return
-    missed: list[MissedPatch] = []
+    missed: list[_Missed] = []
     for joined in await io.store.joined_conversations(session.client_id):
         moment = since
         while page := await io.store.patches_since(joined.conversation_id, moment, PATCHES_REPLAYED_MAX):
             await io.pace.breathe()
             if not await _is_living(io, joined.conversation_id):
                 break
-            conversation_id = log_owner(joined.conversation_id)[0]
-            missed = _newest(missed + [MissedPatch(conversation_id, message) for message in page])
+            missed += [_Missed(one.patched_at, joined.conversation_id, one.position) for one in page]
+            missed = _newest(missed)
             moment = page[-1].patched_at
-    if missed:
-        await io.bus.publish(PatchesMissed(session.client_id, session.number, tuple(missed)))
+    for begin in range(0, len(missed), _PATCHES_AT_ONCE):
+        if not await io.directory.ready(session):
+            return
+        if told := await _still_missed(io, missed[begin : begin + _PATCHES_AT_ONCE]):
+            await io.bus.publish(PatchesMissed(session.client_id, session.number, told))
 
 
 async def _find_message(
@@ -71,10 +89,20 @@ async def _find_message(
     return conversation.id, message
 
 
+async def _still_missed(io: Io, missed: Sequence[_Missed]) -> tuple[MissedPatch, ...]:
+    """Those of ``missed`` that are the last ones of their messages: later ones were told as they were made."""
+    found = []
+    for one in missed:
+        message = await io.store.find_message(one.log_id, one.position)
+        if message is not None and message.patched_at == one.patched_at:
+            found.append(MissedPatch(log_owner(one.log_id)[0], message))
+    return tuple(found)
+
+
 async def _is_living(io: Io, log_id: str) -> bool:
     return await find_living(io, log_owner(log_id)[0]) is not None
 
 
-def _newest(missed: list[MissedPatch]) -> list[MissedPatch]:
-    missed.sort(key=lambda one: one.message.patched_at)
+def _newest(missed: list[_Missed]) -> list[_Missed]:
+    missed.sort(key=lambda one: one.patched_at)
     return missed[-PATCHES_REPLAYED_MAX:]

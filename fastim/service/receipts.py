@@ -4,11 +4,13 @@ What was delivered is kept only as far as somebody wants to know, or is owed wha
 here. Whether receipts are to be had is decided when a message is sent, see ``fastim.core.admit``.
 """
 
+from collections.abc import Iterable
+
 from fastim.core.commands import Acknowledge, QueryReceipts
 from fastim.core.conversation import Conversation
 from fastim.core.events import MessagesReceipted
 from fastim.core.ids import made_at, personal_log
-from fastim.core.message import Position
+from fastim.core.message import Position, Span
 from fastim.core.notice import Addressed, notices_of
 from fastim.core.receipt import WINDOW, asked, begin_of_window, looked_at, nothing_missing_until
 from fastim.core.replies import MemberReceipt, MemberReceipts, Receipts
@@ -68,20 +70,40 @@ async def member_receipt(io: Io, log_id: str, client_id: str) -> MemberReceipt:
     return MemberReceipt(client_id, max(delivered_at, read_at), read_at)
 
 
-async def tell_read(io: Io, client_id: str, log_id: str, before: Membership, after: Membership, now: Millis) -> None:
-    """Tell senders that ``client_id`` has read up to where ``after`` says: of all, the last message that asked.
+async def reachable(io: Io, log_id: str, upto: Position | None) -> Position:
+    """``upto``, but not past the last message that is there now: of what comes meanwhile no receipt was made out."""
+    head = await io.store.find_head(log_id)
+    return head.position if upto is None or _reaches_end(upto, head) else upto
+
+
+async def receipts_of_reading(
+    io: Io, client_id: str, log_id: str, before: Membership, upto: Position, now: Millis
+) -> list[MessagesReceipted]:
+    """What senders are to be told once ``client_id`` has read up to ``upto``: of all, the last message that asked.
 
     First what was not told as delivered before. Source: semantics, rules 6.3a and 6.4.
     """
     head = await io.store.find_head(log_id)
-    if head.receipt <= before.read or after.read <= before.read:
-        return
-    await _tell(io, client_id, log_id, before.delivered, after.read, now, Millis(0))
-    begin, limit = looked_at(before.read, after.read)
+    after = await _sequence_at(io, log_id, upto, head)
+    if head.receipt <= before.read or after <= before.read:
+        return []
+    delivered = await _receipts(io, client_id, log_id, before.delivered, after, now, Millis(0))
+    begin, limit = looked_at(before.read, after)
     ids = asked(await io.store.messages_from(log_id, begin, limit), client_id)
     last = {sender: of_sender[-1:] for sender, of_sender in ids.items()}
-    upto = await _told(io, client_id, log_id, after.read, now, head)
-    await _publish(io, client_id, log_id, last, now, upto, read=True)
+    until = await _told(io, client_id, log_id, after, now, head)
+    return [*delivered, *_events(client_id, log_id, last, now, until, read=True)]
+
+
+def kept_of(events: Iterable[MessagesReceipted]) -> list[Addressed]:
+    """What is kept of the receipts for senders who are away."""
+    return [notice for event in events for notice in notices_of(event)]
+
+
+async def publish_receipts(io: Io, events: Iterable[MessagesReceipted]) -> None:
+    """Tell senders who are there; what is kept for others is stored with what moved."""
+    for event in events:
+        await io.bus.publish(event)
 
 
 def progress_lane(log_id: str, client_id: str) -> tuple[str, str, str]:
@@ -99,7 +121,7 @@ async def _acknowledge(io: Io, session: Session, log_id: str, command: Acknowled
     if session.offline_mode is OfflineMode.PUSH:
         counted = await go_on(io, session, log_id, upto, command.since, alone=bool(command.message_id))
     if counted is not None and membership.delivered < head.sequence:
-        await _deliver(io, session.client_id, log_id, counted, command.since or Millis(0))
+        await _deliver(io, session.client_id, log_id, membership.delivered, counted, command.since or Millis(0))
 
 
 async def _progress(io: Io, session: Session, log_id: str) -> tuple[Membership, Head] | None:
@@ -132,37 +154,53 @@ async def _upto(io: Io, session: Session, log_id: str, command: Acknowledge) -> 
     return None if message is None or message.sender == session.client_id else message.position
 
 
-async def _deliver(io: Io, client_id: str, log_id: str, upto: Position, since: Millis) -> None:
+async def _deliver(io: Io, client_id: str, log_id: str, before: int, upto: Position, since: Millis) -> None:
+    """Move what was delivered to the client, from sequence ``before`` on, and tell senders who wait for that."""
     now = io.clock.now()
-    moved = await io.store.acknowledge(log_id, client_id, upto, now)
+    upto = await reachable(io, log_id, upto)
+    after = await _sequence_at(io, log_id, upto, await io.store.find_head(log_id))
+    events = await _receipts(io, client_id, log_id, before, after, now, since)
+    moved = await io.store.acknowledge(log_id, client_id, upto, now, kept_of(events))
     if moved is not None and moved.after > moved.before:
-        await _tell(io, client_id, log_id, moved.before, moved.after, now, since)
+        await publish_receipts(io, events)
 
 
-async def _tell(io: Io, client_id: str, log_id: str, before: int, after: int, now: Millis, since: Millis) -> None:
-    """Tell senders that what came after sequence ``before``, up to ``after``, was delivered."""
+async def _receipts(
+    io: Io, client_id: str, log_id: str, before: int, after: int, now: Millis, since: Millis
+) -> list[MessagesReceipted]:
+    """What senders are to be told once what came after sequence ``before``, up to ``after``, is delivered."""
     head = await io.store.find_head(log_id)
     if head.receipt <= before or after <= before:
-        return
+        return []
     begin, limit = looked_at(before, after)
     ids = asked(await io.store.messages_from(log_id, begin, limit), client_id, since)
-    if ids:
-        upto = await _told(io, client_id, log_id, after, now, head)
-        await _publish(io, client_id, log_id, ids, now, upto, read=False)
+    if not ids:
+        return []
+    until = await _told(io, client_id, log_id, after, now, head)
+    return _events(client_id, log_id, ids, now, until, read=False)
 
 
-async def _publish(
-    io: Io, client_id: str, log_id: str, ids: dict[str, list[str]], now: Millis, upto: Millis, *, read: bool
-) -> None:
-    events = [
-        MessagesReceipted(log_id, sender, tuple(of_sender), by=client_id, at=now, upto=upto, read=read)
+def _events(
+    client_id: str, log_id: str, ids: dict[str, list[str]], now: Millis, until: Millis, *, read: bool
+) -> list[MessagesReceipted]:
+    return [
+        MessagesReceipted(log_id, sender, tuple(of_sender), by=client_id, at=now, upto=until, read=read)
         for sender, of_sender in ids.items()
     ]
-    notices: list[Addressed] = [notice for event in events for notice in notices_of(event)]
-    if notices:
-        await io.store.add_notices(notices)
-    for event in events:
-        await io.bus.publish(event)
+
+
+async def _sequence_at(io: Io, log_id: str, upto: Position, head: Head) -> int:
+    """The sequence of the newest message at or before ``upto``; 0 when there is none, or none that is kept."""
+    if _reaches_end(upto, head):
+        return head.sequence
+    bound = upto if upto.message_id else Position(Millis(upto.timestamp + 1))
+    found = await io.store.history(log_id, Span(before=bound, before_included=bool(upto.message_id), limit=1))
+    return found[0].sequence if found else 0
+
+
+def _reaches_end(upto: Position, head: Head) -> bool:
+    """An ``upto`` without an id covers its whole millisecond."""
+    return upto >= head.position or (not upto.message_id and upto.timestamp >= head.timestamp)
 
 
 async def _told(io: Io, client_id: str, log_id: str, reached: int, at: Millis, head: Head) -> Millis:

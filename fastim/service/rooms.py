@@ -151,10 +151,13 @@ async def rename_place(io: Io, session: Session, renamed: Session) -> None:
 async def mark_stays(io: Io) -> None:
     """At start: whoever was in a room when the server went down has left it now, and may come back."""
     now = io.clock.now()
+    written: list[Awaitable[None]] = []
     for stay in await io.store.stays():
         await io.pace.breathe()
         if not stay.left_at:
-            await io.store.save_stay(replace(stay, left_at=now))
+            written.append(io.store.save_stay(replace(stay, left_at=now)))
+    for one in written:
+        await one
 
 
 def _movable(io: Io, asker: Session, conversation_id: str, client_id: str) -> list[Session]:

@@ -4,10 +4,11 @@ from msgspec import Struct
 
 from fastim.core.conversation import Kind
 from fastim.core.errors import InvalidLogin
-from fastim.core.ids import is_client_id, log_owner, personal_log
+from fastim.core.ids import is_client_id, log_owner
 from fastim.core.unread import unread
-from fastim.ports.store import Joined, Subscription
+from fastim.ports.store import Subscription
 from fastim.service.io import Io
+from fastim.service.unread import talk_in
 
 DAY_MILLIS = 86_400_000
 
@@ -43,7 +44,7 @@ async def count_unread(io: Io, client_id: str, conversation_id: str | None = Non
     if conversation_id is None:
         joined = await io.store.joined_conversations(client_id)
     else:
-        joined = await _joined(io, client_id, conversation_id)
+        joined = await talk_in(io, client_id, conversation_id)
     counts: dict[str, int] = {}
     for one in joined:
         name = log_owner(one.conversation_id)[0]
@@ -69,13 +70,3 @@ async def list_subscriptions(io: Io, client_id: str) -> list[Subscription]:
         if membership is not None:
             found.append(Subscription(conversation_id, client_id, membership.joined_at))
     return sorted(found, key=lambda one: (one.since, one.conversation_id))
-
-
-async def _joined(io: Io, client_id: str, conversation_id: str) -> list[Joined]:
-    """What counts towards one conversation: its log, and the client's own in it."""
-    joined = []
-    for log_id in (conversation_id, personal_log(conversation_id, client_id)):
-        membership = await io.store.find_membership(log_id, client_id)
-        if membership is not None:
-            joined.append(Joined(log_id, membership, await io.store.find_head(log_id)))
-    return joined

@@ -897,6 +897,21 @@ class TestPersonalLogs:
         await part.mark_read(log_id, "ann", None, Millis(T0 + 9))
         assert await unread_of(part, "ann", log_id) == Unread(0, False)
 
+    async def test_who_leaves_has_read_everything_in_it(self, part: ApplicationStore) -> None:
+        subscribed = service()
+        await part.create_conversation(subscribed)
+        await part.change_conversation(subscribed, joined=["ann", "ben"])
+        logs = {client_id: personal_log(CONVERSATION, client_id) for client_id in ("ann", "ben")}
+        for client_id, log_id in logs.items():
+            for sender in (client_id, "office", "office"):
+                await part.append(log_id, draft(sender, mentions=("ann",)), T0)
+        await part.change_conversation(replace(subscribed, updated_at=Millis(T0 + 9)), left=["ann", "zoe"])
+        assert await unread_of(part, "ann", logs["ann"]) == Unread(0, False)
+        assert await unread_of(part, "ben", logs["ben"]) == Unread(2, False)
+        membership = await part.find_membership(logs["ann"], "ann")
+        assert membership is not None
+        assert (membership.read_at, membership.delivered_at, membership.delivered) == (T0 + 9, T0 + 9, 3)
+
     async def test_each_is_a_log_of_its_own(self, part: ApplicationStore) -> None:
         await part.create_conversation(service())
         await part.create_conversation(service(OTHER))
@@ -947,7 +962,7 @@ class TestPersonalLogs:
         assert len(await part.joined_conversations("ann")) == 2
         await part.change_conversation(made, left=["ann"])
         assert [one.conversation_id for one in await part.joined_conversations("ann")] == [log_id]
-        assert await unread_of(part, "ann", log_id) == Unread(1, False)
+        assert len(await everything(part, log_id)) == 1
 
 
 class TestPatching:
@@ -1185,6 +1200,26 @@ class TestAcknowledging:
         past = Membership(T0, read=3, read_at=Millis(T0 + 7), delivered=3, delivered_at=Millis(T0 + 7))
         assert await part.find_membership(CONVERSATION, "b") == past
         assert await part.acknowledge(CONVERSATION, "b", whole[1].position, T0) == Acknowledged(3, 3)
+
+
+class TestNoticesOfProgress:
+    async def test_they_are_stored_with_the_progress_they_tell_of(self, part: ApplicationStore) -> None:
+        await part.create_conversation(conversation(CONVERSATION, "a", "b"))
+        await fill(part, "aa")
+        one, two = await everything(part)
+        await part.acknowledge(CONVERSATION, "b", one.position, T0, [notice("a", T0 + 1)])
+        await part.mark_read(CONVERSATION, "b", two.position, T0, [notice("a", T0 + 2), notice(None, T0 + 3)])
+        assert [told.at - T0 for told in (await part.notices_for("a", Millis(0), 9))[0]] == [1, 2, 3]
+
+    async def test_without_progress_there_is_nothing_to_tell(self, part: ApplicationStore) -> None:
+        await part.create_conversation(conversation(CONVERSATION, "a", "b"))
+        await fill(part, "aa")
+        whole = await everything(part)
+        await part.mark_read(CONVERSATION, "b", whole[0].position, T0)
+        for client_id in ("b", "zoe"):
+            await part.acknowledge(CONVERSATION, client_id, whole[0].position, T0, [notice("a", T0)])
+            await part.mark_read(CONVERSATION, client_id, whole[0].position, T0, [notice("a", T0)])
+        assert await part.notices_for("a", Millis(0), 9) == ([], False)
 
 
 class TestNotices:

@@ -73,6 +73,24 @@ async def test_a_body_that_is_not_an_object_is_refused_by_every_call(body: bytes
             assert answer["code"] == 400
 
 
+@pytest.mark.parametrize(
+    ("method", "call", "body", "error"),
+    [
+        ("POST", "messages", b"from_client=tom", "body: JSON is malformed: invalid character (byte 5)"),
+        ("POST", "messages", b'{"message": "x"}', "body: Object missing required field `from_client`"),
+        ("DELETE", "temporary-silenceds", b'{"client_id": "tom"}', "query: Object missing required field `client_id`"),
+        ("GET", "messages?limit=many", b"", "query: Expected `int`, got `str` - at `$.limit`"),
+    ],
+)
+async def test_what_is_wrong_is_said_with_the_place_where_it_is(
+    method: str, call: str, body: bytes, error: str
+) -> None:
+    async with office() as rest:
+        room = await rest.conversation("tom")
+        answer = await rest.ask(f"{room}/{call}", *MASTER, method=method, body=body)
+        assert answer == (400, {"code": 400, "error": error})
+
+
 async def test_calls_are_described_to_whoever_asks() -> None:
     async with office() as rest:
         status, described = await rest.ask("/openapi.json", method="GET")
@@ -173,6 +191,19 @@ async def test_a_call_that_is_malformed_costs_nothing() -> None:
         for _ in range(3):
             assert await rest.refusal("POST", f"{room}/messages", {"message": "x"}) == (400, 400)
         await rest.say(room, "x")
+
+
+async def test_a_call_that_is_refused_costs_nothing() -> None:
+    async with office(Rest(broadcasts_per_day=1, sends_per_minute=1)) as rest:
+        news, room = await rest.service(), await rest.conversation("tom")
+        message = {"from_client": "tom", "message": "x"}
+        for _ in range(3):
+            to_nobody = {**message, "conv_id": "nothing"}
+            assert await rest.refusal("POST", "/1.2/rtm/broadcasts", to_nobody) == (404, 4303)
+            assert await rest.refusal("POST", f"{room}/messages", {**message, "message": "x" * 6000}) == (400, 4109)
+        await rest.post("/1.2/rtm/broadcasts", **message, conv_id=id_of(news))
+        await rest.post(f"{room}/messages", **message)
+        assert await rest.refusal("POST", f"{room}/messages", message) == (429, 429)
 
 
 @pytest.mark.rule("2.16")

@@ -4,7 +4,7 @@ from urllib.parse import quote
 import pytest
 
 from fastim.wire import messages2_pb2 as pb
-from tests.doors.office import KEY, Office, id_of, office
+from tests.doors.office import KEY, MASTER, Office, id_of, office
 
 pytestmark = pytest.mark.anyio
 
@@ -97,6 +97,16 @@ async def test_a_conversation_that_cannot_be_is_refused(body: dict[str, object])
         assert await found(rest, ALL) == []
 
 
+@pytest.mark.parametrize("path", [ROOMS, SERVICES])
+@pytest.mark.parametrize("body", [{"m": "tom"}, {"m": [5]}, {"unique": "yes"}, {"c": 5}])
+async def test_what_only_conversations_have_is_looked_at_in_rooms_and_services_too(
+    path: str, body: dict[str, object]
+) -> None:
+    async with office() as rest:
+        assert await rest.refusal("POST", path, body) == (400, 400)
+        assert await found(rest, ALL) == []
+
+
 async def test_each_path_finds_conversations_of_its_own_type() -> None:
     async with office() as rest:
         for path in (CONVERSATIONS, ROOMS, SERVICES):
@@ -161,6 +171,13 @@ async def test_a_query_is_that_of_the_sdks(query: str, names: list[str]) -> None
 async def test_a_query_that_is_none_is_refused(query: str, code: int) -> None:
     async with office() as rest:
         assert await rest.refusal("GET", f"{CONVERSATIONS}{query}") == (400, code)
+
+
+@pytest.mark.parametrize("where", ["5", "%5B%5D", "null", "%22a%22"])
+async def test_a_condition_that_is_no_object_is_called_so(where: str) -> None:
+    async with office() as rest:
+        _, answer = await rest.ask(f"{CONVERSATIONS}?where={where}", *MASTER, method="GET")
+        assert answer == {"code": 4310, "error": "where is not a JSON object"}
 
 
 async def test_columns_are_changed_and_the_members_told() -> None:

@@ -3,7 +3,10 @@
 import json
 
 import pytest
+from msgspec.structs import replace
 
+from fastim.adapters.inprocess import InProcessBus
+from fastim.core.events import Event, MessagePosted
 from fastim.settings import Rest
 from fastim.wire import messages2_pb2 as pb
 from tests.doors.office import KEY, Json, Office, enter, first_of, id_of, office, opened
@@ -62,12 +65,14 @@ async def test_a_message_that_says_so_is_kept_and_its_sender_may_go_without() ->
 
 async def test_in_a_chat_room_messages_are_of_high_priority_unless_they_say_otherwise() -> None:
     async with office() as rest:
-        room = await rest.room()
-        jerry = await opened(rest, "jerry")
-        await enter(jerry, room, "jerry")
-        await say(rest, id_of(room), "hi")
-        await say(rest, id_of(room), "ho", priority="normal")
-        assert [(await first_of(jerry, pb.direct)).priority for _ in range(2)] == [1, 2]
+        events: list[Event] = []
+        tenant = rest.node.tenant
+        rest.node.dispatcher.add(replace(tenant, io=replace(tenant.io, bus=InProcessBus(events.append))))
+        room = id_of(await rest.room())
+        await say(rest, room, "hi")
+        await say(rest, room, "ho", priority="normal")
+        await say(rest, room, "hum", priority="Low")
+        assert [event.priority for event in events if isinstance(event, MessagePosted)] == [1, 2, 3]
 
 
 async def test_a_service_conversation_writes_to_some_and_only_it_does() -> None:

@@ -41,10 +41,8 @@ async def test_a_row_is_created_and_read_back_whole() -> None:
             "updatedAt": created["createdAt"],
         }
         assert found in (await rest.get(TABLE))["results"]
-        assert await rest.call("POST", f"{TABLE}?fetchWhenSave=true", {"name": "dinner"}) == {
-            **(await rest.get(f"{TABLE}?limit=1"))["results"][0],
-            "name": "dinner",
-        }
+        fetched = await rest.call("POST", f"{TABLE}?fetchWhenSave=true", {"name": "dinner"})
+        assert fetched == await rest.get(f"{TABLE}/{fetched['objectId']}")
 
 
 @pytest.mark.parametrize(
@@ -132,6 +130,40 @@ async def test_members_that_cannot_be_are_refused(members: Json) -> None:
         assert (await rest.get(path))["m"] == ["tom"]
 
 
+@pytest.mark.parametrize("body", [b'{"x":1e400}', b'{"x":1%s}' % (b"0" * 5000), b'{"x":"\\ud800"}', b'{"\\ud800":1}'])
+async def test_columns_that_cannot_be_are_refused(body: bytes) -> None:
+    async with office() as rest:
+        path = await row(rest, m=["tom"])
+        for method, target in (("PUT", path), ("POST", TABLE)):
+            status, answer = await rest.ask(target, *MASTER, method=method, body=body)
+            assert (status, answer["code"]) == (400, 400)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("template", ['{"x":%s}', '{"name":%s}', '{"attr":{"x":%s}}', '{"m":%s}'])
+async def test_columns_that_are_too_deep_are_refused_however_deep(template: str) -> None:
+    async with office() as rest:
+        path = await row(rest, m=["tom"])
+        for depth in (40, *range(800, 1010, 3), 5000):
+            body = template % ("[" * depth + "]" * depth)
+            batch = f'{{"requests":[{{"method":"PUT","path":"{path}","body":{body}}}]}}'
+            for method, target, text in (("PUT", path, body), ("POST", TABLE, body), ("POST", "/1.1/batch", batch)):
+                status, answer = await rest.ask(target, *MASTER, method=method, body=text.encode())
+                assert status == 400 or answer[0]["error"], (depth, answer)
+
+
+@pytest.mark.slow
+async def test_a_condition_that_is_too_deep_is_refused_however_deep() -> None:
+    async with office() as rest:
+        path = await row(rest, m=["tom"])
+        for depth in (40, *range(800, 1010, 3)):
+            where = '{"x":' * depth + "1" + "}" * depth
+            for method, target in (("PUT", path), ("GET", TABLE), ("GET", "/1.2/rtm/all-conversations")):
+                body = b"{}" if method == "PUT" else b""
+                status, _ = await rest.ask(f"{target}?where={where}", *MASTER, method=method, body=body)
+                assert status == 400, depth
+
+
 @pytest.mark.rule("1.2")
 async def test_who_is_blocked_is_left_out() -> None:
     async with office() as rest:
@@ -151,7 +183,7 @@ async def test_a_change_with_a_condition_is_made_only_if_it_fits() -> None:
         assert (await rest.get(path))["size"] == 5
         assert await rest.refusal("PUT", f"{path}?where=[", {"size": 6}) == (400, 400)
         assert await rest.refusal("PUT", f"{path}?where=[]", {"size": 6}) == (400, 4310)
-        assert await rest.refusal("PUT", f'{path}?where={{}}]}},{{"$or":[{{}}', {"size": 6}) == (400, 400)
+        assert await rest.refusal("PUT", f"{path}?where={{}},{{}}", {"size": 6}) == (400, 400)
 
 
 async def test_rows_are_found_chosen_from_and_counted() -> None:
@@ -159,6 +191,7 @@ async def test_rows_are_found_chosen_from_and_counted() -> None:
         for size in (1, 2, 3):
             rest.node.clock.step(1000)
             await row(rest, size=size, name=f"n{size}", m=["tom"])
+        rest.node.clock.step(1000)
         await rest.room()
 
         async def sizes(query: str) -> list[int | None]:
@@ -207,6 +240,35 @@ async def temporary_row(rest: Office) -> str:
     started = await tom.call(pb.GenericCommand(cmd=pb.conv, op=pb.start, i=5, convMessage=start))
     assert started.convMessage.cid.startswith("_tmp:")
     return f"{TABLE}/{started.convMessage.cid}"
+
+
+@pytest.mark.parametrize("name", [5, {"__op": "Delete"}])
+async def test_a_row_with_a_name_that_is_none_is_refused(name: Json) -> None:
+    async with office() as rest:
+        assert await rest.refusal("POST", TABLE, {"name": name}) == (400, 400)
+
+
+@pytest.mark.parametrize("number", ["1e999", "9" * 5000])
+async def test_a_row_with_a_number_that_cannot_be_is_refused(number: str) -> None:
+    async with office() as rest:
+        body = b'{"size": %b}' % number.encode()
+        for method, target in (("POST", TABLE), ("PUT", await row(rest, name="x"))):
+            status, answer = await rest.ask(target, *MASTER, method=method, body=body)
+            assert (status, answer["code"]) == (400, 400)
+
+
+@pytest.mark.slow
+async def test_rows_as_deep_as_can_be_read_at_all_are_refused() -> None:
+    """There is a depth that can still be read and, a few calls further in, not be written any more."""
+    async with office() as rest:
+        for target, begin, end in ((TABLE, "", ""), ("/1.1/batch", _BATCH_BEGIN, "}]}")):
+            for levels in range(900, 1000):
+                body = begin + '{"a":' + "[" * levels + "]" * levels + "}" + end
+                status, answer = await rest.ask(target, *MASTER, body=body.encode())
+                assert status == 400 or [*answer[0]] == ["error"], levels
+
+
+_BATCH_BEGIN = '{"requests": [{"method": "POST", "path": "/1.1/classes/_Conversation", "body": '
 
 
 async def test_several_requests_are_answered_one_by_one() -> None:

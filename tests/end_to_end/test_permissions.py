@@ -352,6 +352,194 @@ async def test_before_a_session_is_open(shared: ServerProcess, name: str) -> Non
         assert await scene.is_untouched()
 
 
+STANDINGS = ("owner", "manager", "silenced", "hushed", "blocked")
+"""Who is more, or less, than a member where roles were given; ``hushed`` is silenced by REST, for a time."""
+
+SPEAKING: dict[str, Answer] = {"silenced": 4563, "hushed": 4315, "blocked": 4548}
+RANKED: dict[str, Answer] = {"owner": OK, "manager": OK}
+REMOVING: dict[str, Answer] = {"silenced": 4320, "hushed": 4320, **RANKED}
+ROWS_OF_STANDINGS: dict[str, dict[str, Answer]] = {
+    "send": SPEAKING,
+    "send what is not stored": SPEAKING,
+    # Whoever is blocked is told that before anything about the message.
+    "modify": {"blocked": 4548},
+    "recall": {"blocked": 4548},
+    "join": {"blocked": 4548},
+    "leave": {"owner": 4324},
+    "remove another": REMOVING,
+    "remove nobody": REMOVING,
+    "remove another and leave at once": {**REMOVING, "owner": 4324},
+    "give a role": RANKED,
+    "silence": RANKED,
+    "let speak": RANKED,
+    "block": RANKED,
+    "unblock": RANKED,
+}
+"""What is answered differently than to a plain member, or to a stranger when blocked; by row of ``ROWS``."""
+
+
+class Ranks:
+    """A conversation in which roles were given: its owner, a manager, and two plain members.
+
+    Attributes:
+        line: The session of the client that is tried, which has said something.
+    """
+
+    def __init__(self, opened: House, server: ServerProcess) -> None:
+        self._opened = opened
+        self._server = server
+        self.ids = {name: someone(name) for name in ("owner", "manager", "peer", "member", "tried")}
+        self.cid = ""
+        self.said = pb.AckCommand()
+
+    async def found(self) -> None:
+        self.owner = await self._opened.client(self.ids["owner"])
+        self.cid = await self.owner.start(*(one for name, one in self.ids.items() if name != "owner"))
+        for name in ("manager", "peer"):
+            await self.give_role(name)
+
+    async def give_role(self, name: str) -> None:
+        await self.govern(**ROWS["give a role"].build(self.cid, "", self.ids[name]))
+
+    async def line(self, standing: str) -> Wire:
+        """The session of a client with that standing, which has said something before it came to it."""
+        line = await self._opened.client(self.ids[self.name_of(standing)])
+        direct = pb.DirectCommand(cid=self.cid, msg=b"said")
+        reply = await answer(line, {"cmd": pb.direct, "directMessage": direct})
+        assert reply is not None
+        self.said = reply.ackMessage
+        match standing:
+            case "silenced":
+                await self.govern(**ROWS["silence"].build(self.cid, "", self.ids["tried"]))
+            case "blocked":
+                await self.govern(**ROWS["block"].build(self.cid, "", self.ids["tried"]))
+            case "hushed":
+                await anyio.to_thread.run_sync(hush, self._server, self.cid, self.ids["tried"])
+        return line
+
+    def name_of(self, standing: str) -> str:
+        """The client that has it."""
+        return standing if standing in self.ids else "tried"
+
+    async def govern(self, **fields: Any) -> None:
+        assert outcome(await answer(self.owner, fields)) == OK
+
+
+@asynccontextmanager
+async def ranks(server: ServerProcess) -> AsyncIterator[Ranks]:
+    async with house(server) as opened:
+        founded = Ranks(opened, server)
+        await founded.found()
+        yield founded
+
+
+def outcome(reply: pb.GenericCommand | None) -> Answer:
+    """As ``summary`` has it, or the code with which it failed for somebody."""
+    failed = [] if reply is None else [*reply.convMessage.failedPids, *reply.blacklistMessage.failedPids]
+    return failed[0].code if failed else summary(reply)
+
+
+@pytest.mark.rule("4.2", "4.3", "4.6", "4.8", "4.9", "4.10", "4.13")
+@pytest.mark.parametrize("standing", STANDINGS)
+@pytest.mark.parametrize("name", ROWS)
+async def test_who_is_more_or_less_than_a_member_is_answered(shared: ServerProcess, name: str, standing: str) -> None:
+    async with ranks(shared) as scene:
+        line = await scene.line(standing)
+        me, other = scene.ids[scene.name_of(standing)], scene.ids["member"]
+        reply = await answer(line, ROWS[name].build(scene.cid, me, other))
+        usual = ROWS[name].stranger if standing == "blocked" else ROWS[name].member
+        assert outcome(reply) == ROWS_OF_STANDINGS.get(name, {}).get(standing, usual)
+
+
+@pytest.mark.rule("4.2")
+@pytest.mark.parametrize("name", [name for name, row in ROWS_OF_STANDINGS.items() if row is REMOVING])
+async def test_where_roles_were_given_members_remove_nobody(shared: ServerProcess, name: str) -> None:
+    async with ranks(shared) as scene:
+        line = await scene.line("tried")
+        reply = await answer(line, ROWS[name].build(scene.cid, scene.ids["tried"], scene.ids["member"]))
+        assert outcome(reply) == 4320
+
+
+@pytest.mark.rule("4.8", "4.9", "4.10")
+@pytest.mark.parametrize(
+    ("standing", "modified", "recalled"),
+    [("tried", OK, OK), ("silenced", 4563, OK), ("hushed", 4315, OK), ("blocked", 4548, 4548)],
+)
+async def test_a_new_body_is_speech_and_taking_it_back_is_not(
+    shared: ServerProcess, standing: str, modified: Answer, recalled: Answer
+) -> None:
+    async with ranks(shared) as scene:
+        line = await scene.line(standing)
+        for fields, expected in (({"data": b"changed"}, modified), ({"recall": True}, recalled)):
+            item = pb.PatchItem(cid=scene.cid, mid=scene.said.uid, timestamp=scene.said.t, **fields)
+            command = {"cmd": pb.patch, "op": pb.modify, "patchMessage": pb.PatchCommand(patches=[item])}
+            assert outcome(await answer(line, command)) == expected
+
+
+GOVERNING = ("give a role", "silence", "let speak", "block", "unblock", "remove another")
+OUTRANKED: dict[tuple[str, str], Answer] = {
+    ("owner", "manager"): OK,
+    ("owner", "member"): OK,
+    ("owner", "owner"): 4320,
+    ("manager", "member"): OK,
+    ("manager", "peer"): 4320,
+    ("manager", "manager"): 4320,
+    ("manager", "owner"): 4320,
+    ("tried", "member"): 4320,
+    ("tried", "tried"): 4320,
+    ("tried", "manager"): 4320,
+    ("tried", "owner"): 4320,
+    ("silenced", "tried"): 4320,
+    ("blocked", "tried"): 4320,
+}
+"""Who does something to whom; ``peer`` is another manager."""
+
+
+@pytest.mark.rule("4.1", "4.2", "4.3", "4.6")
+@pytest.mark.parametrize(("standing", "target"), OUTRANKED)
+@pytest.mark.parametrize("name", GOVERNING)
+async def test_nobody_does_anything_to_who_is_not_below(
+    shared: ServerProcess, name: str, standing: str, target: str
+) -> None:
+    async with ranks(shared) as scene:
+        line = await scene.line(standing)
+        expected = OUTRANKED[standing, target]
+        if name == "remove another" and scene.name_of(standing) == target:
+            expected = 4324 if target == "owner" else OK  # it leaves
+        elif name == "remove another" and (standing, target) == ("manager", "owner"):
+            expected = 4324
+        reply = await answer(line, ROWS[name].build(scene.cid, scene.ids[scene.name_of(standing)], scene.ids[target]))
+        assert outcome(reply) == expected
+
+
+@pytest.mark.rule("4.3")
+@pytest.mark.parametrize("name", ["silence", "let speak", "block", "unblock"])
+async def test_of_several_all_have_to_be_below(shared: ServerProcess, name: str) -> None:
+    async with ranks(shared) as scene:
+        line = await scene.line("manager")
+        fields = ROWS[name].build(scene.cid, scene.ids["manager"], scene.ids["member"])
+        named = fields["convMessage"].m if "convMessage" in fields else fields["blacklistMessage"].toPids
+        named.append(scene.ids["peer"])
+        assert outcome(await answer(line, fields)) == 4320
+        for rows in ("list the silenced", "list the blocked"):
+            listed = await answer(line, ROWS[rows].build(scene.cid, "", ""))
+            assert listed is not None
+            assert not [*listed.convMessage.m, *listed.blacklistMessage.blockedPids]
+
+
+def hush(server: ServerProcess, conversation_id: str, client_id: str) -> None:
+    """Silence a client for a minute, as only the application does it."""
+    headers = {
+        "X-LC-Id": server.app_id,
+        "X-LC-Key": f"{server.master_key},master",
+        "Content-Type": "application/json",
+    }
+    url = f"{server.http_url}/1.2/rtm/conversations/{conversation_id}/temporary-silenceds"
+    body = json.dumps({"client_id": client_id, "ttl": 60}).encode()
+    with urlopen(Request(url, body, headers, method="POST"), timeout=10) as reply:
+        assert reply.status == 200
+
+
 async def test_sessions_of_one_connection_do_not_answer_for_each_other(shared: ServerProcess) -> None:
     async with house(shared) as opened:
         scene = await opened.scene()

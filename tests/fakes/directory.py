@@ -25,6 +25,9 @@ class PlainDirectory:
         present = {session.client_id for session in self._sessions.values()}
         return [client_id for client_id in client_ids if client_id in present]
 
+    async def ready(self, session: Session) -> bool:
+        return session.number in self._sessions
+
     def sessions(self, client_id: str) -> list[Session]:
         return [session for session in self._sessions.values() if session.client_id == client_id]
 

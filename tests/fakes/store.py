@@ -157,13 +157,20 @@ class PacedStore:
         await trio.lowlevel.checkpoint()
         return await self._store.joined_conversations(client_id)
 
-    def acknowledge(self, log_id: str, client_id: str, upto: Position, now: Millis) -> Awaitable[Acknowledged | None]:
-        return self._queued(lambda: self._store.acknowledge(log_id, client_id, upto, now))
+    def acknowledge(
+        self, log_id: str, client_id: str, upto: Position, now: Millis, notices: Sequence[Addressed] = ()
+    ) -> Awaitable[Acknowledged | None]:
+        return self._queued(lambda: self._store.acknowledge(log_id, client_id, upto, now, notices))
 
     def mark_read(
-        self, log_id: str, client_id: str, upto: Position | None, now: Millis
+        self,
+        log_id: str,
+        client_id: str,
+        upto: Position | None,
+        now: Millis,
+        notices: Sequence[Addressed] = (),
     ) -> Awaitable[Membership | None]:
-        return self._queued(lambda: self._store.mark_read(log_id, client_id, upto, now))
+        return self._queued(lambda: self._store.mark_read(log_id, client_id, upto, now, notices))
 
     def add_notices(self, notices: Sequence[Addressed]) -> Awaitable[None]:
         return self._queued(lambda: self._store.add_notices(notices))

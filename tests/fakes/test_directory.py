@@ -62,6 +62,17 @@ async def test_sessions_are_there_from_entering_to_leaving_oldest_first(place: O
 
 
 @on_asyncio
+async def test_a_session_can_be_told_more_while_it_is_open(place: Open) -> None:
+    async with place() as (directory, number):
+        opened, other = session(number()), session(number(), "jerry")
+        directory.enter(opened)
+        assert await directory.ready(opened)
+        assert not await directory.ready(other)
+        directory.leave(opened)
+        assert not await directory.ready(opened)
+
+
+@on_asyncio
 async def test_who_is_online_in_the_order_of_the_question(place: Open) -> None:
     async with place() as (directory, number):
         for client_id in ("jerry", "tom", "tom"):

@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -288,6 +288,30 @@ class TestWriting:
                 if serial % 7 == 0:
                     await idle()
             assert [(await line.receive()).i for _ in range(50)] == list(range(50))
+
+    @on_asyncio
+    async def test_who_can_wait_goes_on_when_there_is_room_again(self) -> None:
+        async with connected() as (line, _):
+            await line.connection.ready()
+            taken = await clog(line)
+            waiting = [asyncio.create_task(line.connection.ready()) for _ in range(2)]
+            await idle()
+            assert not any(one.done() for one in waiting)
+            for _ in range(taken):
+                await line.receive()
+            await asyncio.gather(*waiting)
+            assert not line.connection.clogged
+
+    @pytest.mark.parametrize("end", [Connection.abort, Connection.hurry])
+    @on_asyncio
+    async def test_nobody_waits_for_room_where_there_will_be_none(self, end: Callable[[Connection], None]) -> None:
+        async with connected() as (line, _):
+            await clog(line)
+            waiting = asyncio.create_task(line.connection.ready())
+            await idle()
+            end(line.connection)
+            await waiting
+            await line.connection.ready()
 
     @on_asyncio
     async def test_a_delivery_that_does_not_fit_is_left_out_and_remembered(self) -> None:

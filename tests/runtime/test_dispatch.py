@@ -9,12 +9,14 @@ from fastim.adapters.memory.store import MemoryApplicationStore
 from fastim.core.application import Application
 from fastim.core.conversation import Conversation
 from fastim.core.ids import AppNumber
-from fastim.core.message import Message, Position
-from fastim.runtime.dispatch import Tenant
-from fastim.settings import Limits
+from fastim.core.message import Draft, Message, Position
+from fastim.core.policy import QUEUED_BATCH
+from fastim.core.session import OfflineMode
+from fastim.runtime.dispatch import LARGE_ANSWERS_MAX, SEARCHES_MAX, Tenant
+from fastim.settings import Delivery, Limits
 from fastim.wire import messages2_pb2 as pb
 from tests.fakes.running import idle, on_asyncio
-from tests.runtime.node import Line, message, opening, running_node, starting
+from tests.runtime.node import Line, Node, message, opening, running_node, starting
 
 Generic = pb.GenericCommand
 Conv = pb.ConvCommand
@@ -558,6 +560,26 @@ class TestTooMuch:
             assert store.begun == 6
 
     @on_asyncio
+    async def test_searches_leave_room_for_other_large_answers(self) -> None:
+        store = Slow()
+        async with running_node(store=store) as node:
+            first = await node.line()
+            await first.open()
+            tea = await started(first)
+            lines = [await node.line() for _ in range(LARGE_ANSWERS_MAX)]
+            for line in lines:
+                await line.open()
+                await line.send(Generic(cmd=pb.logs, i=4, logsMessage=pb.LogsCommand(cid=tea, lctype=7)))
+            await idle()
+            assert store.begun == SEARCHES_MAX
+            reader = await node.line()
+            await reader.open()
+            await reader.send(Generic(cmd=pb.logs, i=5, logsMessage=pb.LogsCommand(cid=tea)))
+            await idle()
+            assert store.begun == SEARCHES_MAX + 1
+            assert [(await line.receive()).i for line in (reader, *lines)] == [5] + [4] * len(lines)
+
+    @on_asyncio
     async def test_a_client_has_one_quota_on_all_its_devices_and_another_client_another(self) -> None:
         async with running_node(Limits(sends_per_minute=2)) as node:
             phone, pc, jerry = await node.line(), await node.line(), await node.line()
@@ -599,6 +621,95 @@ class TestTooMuch:
             replies = [await (await node.line()).open("tom") for _ in range(4)]
             assert [reply.op == pb.opened for reply in replies] == [True, True, False, False]
             assert error_of(replies[-1]) == (4318, "CONVERSATION_API_QUOTA_EXCEEDED")
+
+
+class TestMuchToTell:
+    """More than a connection may let pile up, for a client that takes all of it in the end."""
+
+    MESSAGES = 100
+    TALKS = 8
+    DELIVERY = Delivery(outbox_bytes=131_072)
+
+    async def _said(self, node: Node, *, text: bytes = b"x" * 4_000) -> tuple[str, list[Message]]:
+        """Messages of tom's to jerry, who is away."""
+        tom = await node.line()
+        await tom.open("tom")
+        tea = await started(tom, "jerry")
+        tom.hang_up()
+        draft = Draft("tom", text)
+        return tea, [(await node.store.append(tea, draft, node.clock.now())).message for _ in range(self.MESSAGES)]
+
+    @on_asyncio
+    async def test_patches_that_were_missed_wait_for_room(self) -> None:
+        async with running_node(delivery=self.DELIVERY) as node:
+            tea, messages = await self._said(node)
+            for one in messages:
+                await node.store.patch_message(tea, one, node.clock.now())
+            jerry = await node.line()
+            await jerry.send(opening("jerry", lastPatchTime=1))
+            assert kinds(await receive(jerry, 2)) == ["opened", "unread"]
+            patched = [(await jerry.receive()).patchMessage.patches[0].mid for _ in messages]
+            assert patched == [one.id for one in messages]
+            assert not node.counters.bites.get("outbox_cut")
+
+    @on_asyncio
+    async def test_a_patch_that_waits_does_not_take_the_place_of_a_later_one(self) -> None:
+        async with running_node(delivery=self.DELIVERY) as node:
+            tea, messages = await self._said(node)
+            for one in messages:
+                await node.store.patch_message(tea, one, node.clock.now())
+            jerry, tom = await node.line(), await node.line()
+            await tom.open("tom")
+            await jerry.send(opening("jerry", lastPatchTime=1))
+            while not jerry.connection.clogged:
+                await idle()
+            last = messages[-1]
+            item = pb.PatchItem(cid=tea, mid=last.id, timestamp=last.timestamp, data=b"newest")
+            patch = Generic(cmd=pb.patch, op=pb.modify, i=5, patchMessage=pb.PatchCommand(patches=[item]))
+            assert (await tom.call(patch)).op == pb.modified
+            await receive(jerry, 2)
+            told = [(await jerry.receive()).patchMessage.patches[0] for _ in messages]
+            assert [one.data for one in told if one.mid == last.id] == [b"newest"]
+            assert await jerry.is_silent()
+
+    @on_asyncio
+    async def test_missed_messages_wait_for_room(self) -> None:
+        async with running_node(delivery=self.DELIVERY) as node:
+            talks = dict([await self._said(node) for _ in range(self.TALKS)])
+            jerry = await node.line()
+            jerry.connection.link.offline_mode = OfflineMode.PUSH
+            await jerry.open("jerry")
+            pushed: dict[str, list[str]] = {}
+            for _ in range(self.TALKS * QUEUED_BATCH):
+                direct = (await jerry.receive()).directMessage
+                pushed.setdefault(direct.cid, []).append(direct.id)
+            assert pushed == {tea: [one.id for one in messages[:QUEUED_BATCH]] for tea, messages in talks.items()}
+
+    @on_asyncio
+    async def test_large_answers_asked_for_in_one_go_wait_for_room(self) -> None:
+        async with running_node(delivery=self.DELIVERY) as node:
+            tea, messages = await self._said(node)
+            tom = await node.line()
+            await tom.open("tom")
+            logs = pb.LogsCommand(cid=tea, limit=self.MESSAGES)
+            await tom.send(*(Generic(cmd=pb.logs, i=serial, logsMessage=logs) for serial in range(4)))
+            answers = await receive(tom, 4)
+            assert [(one.i, len(one.logsMessage.logs)) for one in answers] == [(n, len(messages)) for n in range(4)]
+
+    @on_asyncio
+    async def test_who_goes_meanwhile_is_not_waited_for(self) -> None:
+        async with running_node(delivery=self.DELIVERY) as node:
+            tea, messages = await self._said(node)
+            for one in messages:
+                await node.store.patch_message(tea, one, node.clock.now())
+            jerry = await node.line()
+            await jerry.send(opening("jerry", lastPatchTime=1))
+            await jerry.receive()
+            while not jerry.connection.clogged:
+                await idle()
+            jerry.hang_up()
+            await node.dispatcher.finish()
+            assert node.tenant.presence.online(["jerry"]) == []
 
 
 class TestGone:

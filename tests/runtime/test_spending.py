@@ -52,6 +52,25 @@ def test_what_was_refused_is_not_counted() -> None:
     assert spent.spend(Spending.BROADCASTS) == 0
 
 
+def test_what_was_given_back_can_be_spent_again() -> None:
+    spent, watch = allowance(broadcasts_per_minute=2, broadcasts_per_day=2)
+    for _ in range(5):
+        assert [spent.spend(Spending.BROADCASTS) for _ in range(2)] == [0, 0]
+        spent.give_back(Spending.BROADCASTS)
+        spent.give_back(Spending.BROADCASTS)
+    assert [spent.spend(Spending.BROADCASTS) > 0 for _ in range(3)] == [False, False, True]
+    watch.now += MINUTE_SECONDS + 1
+    assert spent.spend(Spending.BROADCASTS) > MINUTE_SECONDS
+
+
+def test_nothing_is_given_back_to_a_window_that_has_begun_since() -> None:
+    spent, watch = allowance(sends_per_minute=2)
+    assert spent.spend(Spending.SENDS) == 0
+    watch.now += MINUTE_SECONDS + 1
+    spent.give_back(Spending.SENDS)
+    assert [spent.spend(Spending.SENDS) > 0 for _ in range(3)] == [False, False, True]
+
+
 def test_zero_is_no_limit_and_kinds_are_counted_apart() -> None:
     spent, _ = allowance(sends_per_minute=1, subscriber_broadcasts_per_minute=0, subscriber_broadcasts_per_day=0)
     assert spent.spend(Spending.SENDS) == 0

@@ -149,6 +149,40 @@ class TestOnOpening:
         assert await told(world, jerry) == {ids[2]: (2, False), ids[3]: (2, False), ids[4]: (2, False)}
 
     @on_trio
+    async def test_what_is_no_more_takes_no_place_of_what_is(self) -> None:
+        world = await new_world(Policy(unread_conversations=1))
+        tom, jerry = await world.login("tom"), await world.login("jerry")
+        tea = await world.start(tom, "jerry")
+        await world.send(tom, tea)
+        world.clock.step(10)
+        await world.send(tom, await world.start_temporary(tom, "jerry", ttl_seconds=60))
+        world.clock.step(60_000)
+        assert await told(world, jerry) == {tea: (1, False)}
+
+    @explored
+    @given(schedules)
+    @on_trio
+    async def test_of_two_devices_that_read_the_last_one_is_told_last(self, schedule: object) -> None:
+        world = await new_world()
+        tom, phone, tablet = await world.login("tom"), await world.login("jerry"), await world.login("jerry")
+        tea, other = await world.start(tom, "jerry"), await world.start(tom, "jerry")
+        first = after(await world.send(tom, tea))
+        for one in (tea, other):
+            world.clock.step(10)
+            await world.send(tom, one)
+        async with trio.open_nursery() as nursery:
+            marks = (ReadMark(tea, first), ReadMark(other))
+            nursery.start_soon(mark_read, world.io, phone, MarkRead(marks))
+            nursery.start_soon(mark_read, world.io, tablet, MarkRead((ReadMark(tea),)))
+        counts = [
+            notice.count
+            for event in world.bus.of(UnreadChanged)
+            for notice in event.notices
+            if notice.conversation_id == tea
+        ]
+        assert counts[-1] == 0
+
+    @on_trio
     async def test_who_was_behind_is_told_of_every_conversation(self) -> None:
         world = await new_world(Policy(unread_conversations=3))
         tom, jerry = await world.login("tom"), await world.login("jerry")
@@ -208,6 +242,8 @@ class TestSinceTheLastTime:
         world.clock.step(-3_600_000)
         await world.send(tom, tea)
         assert await told(world, jerry, last_told) == {tea: (1, False)}
+        await read(world, jerry, tea)
+        assert await told(world, jerry, last_told) == {tea: (0, False)}
 
     @on_trio
     async def test_a_message_that_was_being_committed_then_is_not_forgotten(self) -> None:

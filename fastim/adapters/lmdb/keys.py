@@ -159,6 +159,11 @@ def log_beginnings(scope: bytes) -> tuple[bytes, ...]:
     return (scope, scope[:-1] + _PERSONAL) if scope.endswith(_NORMAL) else (scope,)
 
 
+def personal_scope(scope: bytes, client: bytes) -> bytes:
+    """The scope of the client's own log in a conversation, from the conversation's."""
+    return scope[:-1] + _PERSONAL + client
+
+
 def log_scope(membership: bytes, client: bytes) -> bytes:
     """The scope of the log that a membership of the client is in, from its key."""
     application, log = membership[:APPLICATION_BYTES], membership[-CONVERSATION_BYTES:]

@@ -373,19 +373,26 @@ class LmdbApplicationStore(Reads):
         await self._visit_memberships(client_id, note)
         return found
 
-    def acknowledge(self, log_id: str, client_id: str, upto: Position, now: Millis) -> Awaitable[Acknowledged | None]:
+    def acknowledge(
+        self, log_id: str, client_id: str, upto: Position, now: Millis, notices: Sequence[Addressed] = ()
+    ) -> Awaitable[Acknowledged | None]:
         scope, client = self._scope(log_id), client_key(client_id)
         if scope is None or client is None:
             return self._writes.submit(_nothing)
-        return self._writes.submit(partial(messages.acknowledge, scope, client, upto, now))
+        return self._writes.submit(partial(messages.acknowledge, scope, client, upto, now, self._prepared(notices)))
 
     def mark_read(
-        self, log_id: str, client_id: str, upto: Position | None, now: Millis
+        self,
+        log_id: str,
+        client_id: str,
+        upto: Position | None,
+        now: Millis,
+        notices: Sequence[Addressed] = (),
     ) -> Awaitable[Membership | None]:
         scope, client = self._scope(log_id), client_key(client_id)
         if scope is None or client is None:
             return self._writes.submit(_nothing)
-        return self._writes.submit(messages.MarkRead(scope, client, client_id, upto, now))
+        return self._writes.submit(messages.MarkRead(scope, client, client_id, upto, now, self._prepared(notices)))
 
     # --- Notices ------------------------------------------------------------------------------------------------------
 

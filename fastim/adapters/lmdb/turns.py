@@ -1,6 +1,6 @@
 """The loop's time that long reads get: who may read on, and until when.
 
-What a read does in its slice is decided in ``store``.
+What a read does in its slice is decided in ``reads``.
 """
 
 from __future__ import annotations

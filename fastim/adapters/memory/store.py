@@ -22,6 +22,7 @@ from fastim.core.ids import (
     is_conversation_id,
     log_owner,
     message_id,
+    personal_log,
 )
 from fastim.core.message import Draft, Message, Position, Span, next_timestamp, place
 from fastim.core.notice import Addressed, Notice
@@ -30,7 +31,7 @@ from fastim.core.retention import Retention
 from fastim.core.session import Grant
 from fastim.core.standing import UNREMARKABLE, Standing
 from fastim.core.units import Millis
-from fastim.core.unread import Head, Membership, advance
+from fastim.core.unread import Head, Membership, advance, all_read
 from fastim.core.will import Holder, Will
 from fastim.ports.store import Acknowledged, Appended, Arrival, Joined, Stay, Subscription
 
@@ -330,7 +331,9 @@ class MemoryApplicationStore:
             for log_id, membership in self._memberships.get(client_id, {}).items()
         ]
 
-    def acknowledge(self, log_id: str, client_id: str, upto: Position, now: Millis) -> Awaitable[Acknowledged | None]:
+    def acknowledge(
+        self, log_id: str, client_id: str, upto: Position, now: Millis, notices: Sequence[Addressed] = ()
+    ) -> Awaitable[Acknowledged | None]:
         if self._store.closed:
             return _closed()
         membership = self._membership(log_id, client_id)
@@ -340,10 +343,16 @@ class MemoryApplicationStore:
         if target <= membership.delivered:
             return Done(Acknowledged(membership.delivered, membership.delivered))
         self._memberships[client_id][log_id] = replace(membership, delivered=target, delivered_at=now)
+        self._notices.extend(notices)
         return Done(Acknowledged(membership.delivered, target))
 
     def mark_read(
-        self, log_id: str, client_id: str, upto: Position | None, now: Millis
+        self,
+        log_id: str,
+        client_id: str,
+        upto: Position | None,
+        now: Millis,
+        notices: Sequence[Addressed] = (),
     ) -> Awaitable[Membership | None]:
         if self._store.closed:
             return _closed()
@@ -361,6 +370,7 @@ class MemoryApplicationStore:
         if target > membership.delivered:
             moved = replace(moved, delivered=target, delivered_at=now)
         self._memberships[client_id][log_id] = moved
+        self._notices.extend(notices)
         return Done(moved)
 
     def add_notices(self, notices: Sequence[Addressed]) -> Awaitable[None]:
@@ -531,6 +541,11 @@ class MemoryApplicationStore:
     def _leave(self, conversation: Conversation, client_id: str) -> None:
         self._memberships.get(client_id, {}).pop(conversation.id, None)
         self._subscribers.get(conversation.id, set()).discard(client_id)
+        own = personal_log(conversation.id, client_id)
+        membership = self._membership(own, client_id)
+        if membership is not None:
+            read = all_read(membership, self._logs[own].head, conversation.updated_at)
+            self._memberships[client_id][own] = read
 
     def _stand(self, conversation_id: str, client_id: str, standing: Standing) -> None:
         given = self._standings.setdefault(conversation_id, {})

@@ -7,14 +7,21 @@ from msgspec import Struct
 from fastim.adapters.lmdb.batch import Batch
 from fastim.adapters.lmdb.changes.notices import PreparedNotice, put_notices
 from fastim.adapters.lmdb.changes.purge import purge
-from fastim.adapters.lmdb.keys import APPLICATION_BYTES, conversation_id_of, moment_key, unique_table_key
+from fastim.adapters.lmdb.keys import (
+    APPLICATION_BYTES,
+    conversation_id_of,
+    moment_key,
+    personal_membership_key,
+    personal_scope,
+    unique_table_key,
+)
 from fastim.adapters.lmdb.records import decode_conversation, decode_number, encode_packed
 from fastim.core.conversation import Conversation, Kind
 from fastim.core.errors import ConversationNotFound, Unavailable
 from fastim.core.ids import AppNumber
 from fastim.core.standing import UNREMARKABLE, Standing
 from fastim.core.units import Millis
-from fastim.core.unread import Head, Membership
+from fastim.core.unread import Head, Membership, all_read
 
 _PURGE_STEP = 500
 
@@ -85,7 +92,7 @@ def change_conversation(
         _forget_expiry(scope, before, batch)
         _put_expiry(scope, conversation, batch)
     transaction.put(scope, record, db=tables.conversations)
-    _leave(scope, conversation.kind, left, batch)
+    _leave(scope, conversation.kind, left, conversation.updated_at, batch)
     fresh = Membership(joined_at=conversation.updated_at, read=head.sequence, delivered=head.sequence)
     _join(scope, conversation.kind, joined, fresh, batch)
     for name, standing in standings:
@@ -170,14 +177,23 @@ def _join(scope: bytes, kind: Kind, members: Iterable[Member], fresh: Membership
     _count_subscribers(scope, come, batch)
 
 
-def _leave(scope: bytes, kind: Kind, members: Iterable[Member], batch: Batch) -> None:
+def _leave(scope: bytes, kind: Kind, members: Iterable[Member], now: Millis, batch: Batch) -> None:
     application, conversation = scope[:APPLICATION_BYTES], scope[APPLICATION_BYTES:]
     gone = 0
     for member in members:
         batch.memberships.set(application + member.client + conversation, None)
         if kind is Kind.SYSTEM:
             gone += batch.transaction.delete(scope + member.name, db=batch.tables.subscribers)
+            _read_all(personal_scope(scope, member.client), now, batch)
     _count_subscribers(scope, -gone, batch)
+
+
+def _read_all(log: bytes, now: Millis, batch: Batch) -> None:
+    """Nothing is unread any more in a client's own log, if it has one."""
+    key = personal_membership_key(log)
+    head, membership = batch.heads.get(log), batch.memberships.get(key)
+    if head is not None and membership is not None:
+        batch.memberships.set(key, all_read(membership, head, now))
 
 
 def _count_subscribers(scope: bytes, more: int, batch: Batch) -> None:

@@ -3,12 +3,14 @@
 A log is named by its scope, and a client by its key in ``keys``.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 from msgspec.structs import replace
 
 from fastim.adapters.lmdb.batch import Batch
 from fastim.adapters.lmdb.changes import UNFINISHED, Unfinished
+from fastim.adapters.lmdb.changes.notices import PreparedNotice, put_notices
 from fastim.adapters.lmdb.keys import (
     APPLICATION_BYTES,
     SCOPE_BYTES,
@@ -115,7 +117,9 @@ def forget_patch(scope: bytes, message: Message, batch: Batch) -> None:
         batch.transaction.delete(scope + moment_key(message.patched_at), db=batch.tables.patches)
 
 
-def acknowledge(scope: bytes, client: bytes, upto: Position, now: Millis, batch: Batch) -> Acknowledged | None:
+def acknowledge(
+    scope: bytes, client: bytes, upto: Position, now: Millis, notices: Sequence[PreparedNotice], batch: Batch
+) -> Acknowledged | None:
     """Move what was delivered to a member."""
     key = membership_key(scope, client)
     membership = None if key is None else batch.memberships.get(key)
@@ -127,6 +131,7 @@ def acknowledge(scope: bytes, client: bytes, upto: Position, now: Millis, batch:
     if after <= before:
         return Acknowledged(before, before)
     batch.memberships.set(key, replace(membership, delivered=after, delivered_at=now))
+    put_notices(notices, batch)
     return Acknowledged(before, after)
 
 
@@ -138,14 +143,24 @@ class MarkRead:
 
     Args:
         upto: Where to, ``None`` for the head; an empty id stands for the end of the millisecond.
+        notices: Stored with it if it moves.
     """
 
-    def __init__(self, scope: bytes, client: bytes, client_id: str, upto: Position | None, now: Millis) -> None:
+    def __init__(
+        self,
+        scope: bytes,
+        client: bytes,
+        client_id: str,
+        upto: Position | None,
+        now: Millis,
+        notices: Sequence[PreparedNotice],
+    ) -> None:
         self._scope: Final = scope
         self._membership_key: Final = membership_key(scope, client)
         self._client_id: Final = client_id
         self._upto: Final = upto
         self._now: Final = now
+        self._notices: Final = notices
         self._started = False
         self._first = 0
         self._target = 0
@@ -174,6 +189,7 @@ class MarkRead:
         if moved.delivered < self._target:
             moved = replace(moved, delivered=self._target, delivered_at=self._now)
         batch.memberships.set(key, moved)
+        put_notices(self._notices, batch)
         return moved
 
     def _start(self, batch: Batch, head: Head, membership: Membership) -> None:

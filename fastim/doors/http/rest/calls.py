@@ -25,6 +25,7 @@ NOTHING = Nothing()
 Query = TypeVar("Query", bound=Struct)
 Body = TypeVar("Body", bound=Struct)
 Reply = TypeVar("Reply")
+Read = TypeVar("Read")
 
 
 class Asked(Struct, Generic[Query, Body], frozen=True):
@@ -132,7 +133,7 @@ def read_text(data: bytes) -> str:
     try:
         return data.decode() or "{}"
     except UnicodeDecodeError as error:
-        raise BadRequest("the body is not UTF-8") from error
+        raise BadRequest("body: not UTF-8") from error
 
 
 def read_body(text: str, kind: type[Body]) -> Body:
@@ -141,10 +142,16 @@ def read_body(text: str, kind: type[Body]) -> Body:
     Raises:
         BadRequest: It is not what the call takes.
     """
-    try:
-        return msgspec.json.decode(text, type=kind)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        raise BadRequest(str(error)) from error
+    return _decoded(text, kind)
+
+
+def read_object(text: str) -> dict[str, Any]:
+    """All that the body says, for a call that takes any column.
+
+    Raises:
+        BadRequest: It has something in it that cannot be read, where ``read_body`` may have looked past it.
+    """
+    return _decoded(text, dict[str, Any])
 
 
 def read_query(values: Mapping[str, str], kind: type[Query]) -> Query:
@@ -156,4 +163,13 @@ def read_query(values: Mapping[str, str], kind: type[Query]) -> Query:
     try:
         return msgspec.convert(dict(values), kind, strict=False)
     except (msgspec.ValidationError, UnicodeError) as error:
-        raise BadRequest(str(error)) from error
+        raise BadRequest(f"query: {error}") from error
+
+
+def _decoded(text: str, kind: type[Read]) -> Read:
+    try:
+        return msgspec.json.decode(text, type=kind)
+    except RecursionError as error:
+        raise BadRequest("body: too many levels of objects and arrays") from error
+    except (msgspec.MsgspecError, UnicodeError) as error:
+        raise BadRequest(f"body: {error}") from error

@@ -132,7 +132,7 @@ def _asker(asked: Asked[Any, Nothing]) -> Session:
 
 def _conversation_in(where: str) -> str:
     try:
-        conversation_id = msgspec.json.decode(where, type=_Where).cid
+        conversation_id = msgspec.json.decode(where or "{}", type=_Where).cid
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise BadRequest(f"where: {error}") from error
     if not conversation_id:

@@ -9,11 +9,11 @@ from msgspec import Meta, Raw, Struct
 
 from fastim.core.commands import QueryConversations, StartConversation, UpdateConversation
 from fastim.core.conversation import Conversation, Kind
-from fastim.core.errors import ConversationNotFound
+from fastim.core.errors import ConversationNotFound, QueryFailed
 from fastim.core.session import office
 from fastim.core.units import iso
 from fastim.doors.http.rest.authentication import Access
-from fastim.doors.http.rest.calls import NOTHING, Asked, BadRequest, Call, Nothing
+from fastim.doors.http.rest.calls import NOTHING, Asked, BadRequest, Call, Nothing, read_body
 from fastim.doors.http.rest.families import CHAT_ROOMS, CONVERSATIONS, FAMILIES, Family, conversation_of
 from fastim.doors.http.rest.values import ClientId, ConversationQuery, Created, Results, Saved
 from fastim.service.conversations import (
@@ -80,8 +80,12 @@ async def create(io: Io, text: str, *, chat_room: bool = False, service: bool = 
 
     Args:
         text: A JSON object that is a ``NewConversation``.
+
+    Raises:
+        BadRequest: It is none.
+        Refusal: There cannot be such a conversation.
     """
-    known = msgspec.json.decode(text, type=NewConversation)
+    known = read_body(text, NewConversation)
     command = StartConversation(
         members=tuple(known.m), attributes=text, unique=known.unique, chat_room=chat_room, service=service
     )
@@ -109,22 +113,27 @@ async def count(io: Io, where: str | None, kinds: frozenset[Kind]) -> int:
 
 
 def _condition(where: str | None, kinds: frozenset[Kind]) -> str:
-    condition: dict[str, Any] = {"conv_type": {"$in": sorted(kinds)}}
-    if where:
-        condition = {"$and": [read_where(where), condition]}
-    return msgspec.json.encode(condition).decode()
+    of_kinds = {"conv_type": {"$in": sorted(kinds)}}
+    return narrowed(where, of_kinds) if where else msgspec.json.encode(of_kinds).decode()
 
 
-def read_where(where: str) -> Any:
-    """A condition as it stands in a query string.
+def narrowed(where: str, condition: dict[str, Any]) -> str:
+    """The condition that what stands in a query string and ``condition`` state together.
 
     Raises:
         BadRequest: It is not JSON.
+        QueryFailed: It is not a JSON object.
     """
     try:
-        return msgspec.json.decode(where)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        found = msgspec.json.decode(where)
+    except RecursionError as error:
+        raise BadRequest("where: too many levels of objects and arrays") from error
+    except (msgspec.DecodeError, UnicodeError) as error:
         raise BadRequest(f"where: {error}") from error
+    if not isinstance(found, dict):
+        raise QueryFailed("where is not a JSON object")
+    # As it was written: what could just be read may be too deep to be written again from here.
+    return f'{{"$and":[{where},{msgspec.json.encode(condition).decode()}]}}'
 
 
 async def _create_conversation(asked: Asked[Nothing, NewConversation]) -> Started:

@@ -20,8 +20,28 @@ back ends send, `X-AVOSCloud-*` and `X-Uluru-*`, are the same. Calls for clients
 and, in `X-LC-IM-Session-Token`, a session token of the client that the query names as `client_id`. The master key may
 make every call.
 
-Bodies are JSON objects; what a call does not know in one is ignored. Times are milliseconds since the epoch. A failure
-is an HTTP status and `{"code": ..., "error": ...}`, where the code is one of [these](errors.md) or the status itself.
+```
+rest() { curl -sS -H "X-LC-Id: $APP_ID" -H "X-LC-Key: $MASTER_KEY,master" "$@"; }
+rooms=http://127.0.0.1:4568/1.2/rtm/conversations
+rest $rooms -d '{"name": "Tea", "m": ["tom", "jerry"]}'
+rest $rooms/$ID/messages -d '{"from_client": "tom", "message": "{\\"_lctype\\": -1, \\"_lctext\\": \\"Milk?\\"}"}'
+rest $rooms -G --data-urlencode 'where={"m": "tom"}'
+```
+
+Bodies are JSON objects of at most 1 MiB, whatever `Content-Type` says; what a call does not know in one is ignored.
+What an SDK understands as a typed message is JSON within the string `message`. Times are milliseconds since the epoch.
+A failure is an HTTP status and `{"code": ..., "error": ...}`, where the code is one of [these](errors.md) or the
+status.
+
+| status | means |
+|---|---|
+| 400 | something in the body or the query is missing or wrong, and `error` says what; or the call was refused |
+| 401 | a credential is missing, wrong, or not enough; it is not said which. The master key needs its `,master` |
+| 404 | there is no such conversation, message or record; or no such path: none ends with a slash |
+| 405 | the path takes other methods, which `Allow` names |
+| 413 | the body is too long |
+| 429 | see below |
+| 503 | the server cannot write at the moment: nothing was done, try again |
 
 - A time or a message id that a call names has to be right: both together say which message is meant.
 - A message, its push data and the ids it mentions are together at most `limits.message_bytes` long (4109).
@@ -29,7 +49,10 @@ is an HTTP status and `{"code": ..., "error": ...}`, where the code is one of [t
 - Where something was done for some clients and not for others, `failed` names those and says why.
 - Messages sent, modified and recalled count together, those to all subscribers and those to everybody each by
   themselves; see `rest.*` in the [settings](settings.md). What is too much gets 429, and `Retry-After` says for how
-  long.
+  long, in seconds. A call that fails costs nothing.
+- `where` takes what the SDKs' queries send: a value, or `$ne`, `$gt`, `$gte`, `$lt`, `$lte`, `$in`, `$nin`, `$all`,
+  `$size`, `$exists`, `$not`, `$regex` with `$options`; `$and`, `$or`; paths with dots; members by `m`, and types by
+  `conv_type`. A query that looks at too much is refused (4310): name `objectId` or `m`.
 - A conversation of another type is not found under a path, and the answer says under which it is.
 """
 

@@ -72,7 +72,7 @@ def _answering(office: BackOffice, call: Call[Any, Any, Any]) -> Callable[[web.R
             wait = 0 if call.spending is None else office.spend(calling.application, call.spending)
             if wait:
                 return problem(429, TOO_MANY, headers={hdrs.RETRY_AFTER: str(wait)})
-            return as_json(await call.answer(asked))
+            return as_json(await _reply(office, call, asked))
         except CodedError as error:
             return problem(_STATUSES.get(type(error), 400), str(error), code=error.code)
         except BadRequest as error:
@@ -81,6 +81,16 @@ def _answering(office: BackOffice, call: Call[Any, Any, Any]) -> Callable[[web.R
             return problem(404, str(error), code=error.code)
 
     return answer
+
+
+async def _reply(office: BackOffice, call: Call[Any, Any, Any], asked: Asked[Any, Any]) -> Any:
+    """What the call answers. One that is refused sends nothing, so it costs nothing."""
+    try:
+        return await call.answer(asked)
+    except (CodedError, BadRequest, NotThere):
+        if call.spending is not None:
+            office.give_back(asked.application, call.spending)
+        raise
 
 
 def _answering_anybody(call: OpenCall[Any]) -> Callable[[web.Request], Awaitable[web.Response]]:

@@ -5,22 +5,32 @@ Source: REST reference, sections 7 and 8.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from fastim.core.attributes import apply_update
+from fastim.core.attributes import DEPTH_MAX, apply_update, nests_deeper
 from fastim.core.commands import AddMembers, RemoveMembers, UpdateConversation
 from fastim.core.conversation import Conversation, Kind
-from fastim.core.errors import CodedError, ConversationNotFound
+from fastim.core.errors import CodedError, ConversationNotFound, UpdateFailed
 from fastim.core.session import office
 from fastim.core.units import iso
 from fastim.doors.http.rest.authentication import Access
-from fastim.doors.http.rest.calls import NOTHING, AnyCall, Asked, BadRequest, Call, Nothing, NotThere, read_query
-from fastim.doors.http.rest.conversations import LASTING, count, create, query, read_where
+from fastim.doors.http.rest.calls import (
+    NOTHING,
+    AnyCall,
+    Asked,
+    BadRequest,
+    Call,
+    Nothing,
+    NotThere,
+    read_object,
+    read_query,
+)
+from fastim.doors.http.rest.conversations import LASTING, count, create, narrowed, query
 from fastim.doors.http.rest.openapi import Problem
 from fastim.doors.http.rest.values import ClientId, ConversationQuery, failures
 from fastim.service.conversations import delete_conversation, update_conversation
@@ -162,7 +172,8 @@ Row = dict[str, Any]
 async def create_row(io: Io, body: Mapping[str, Any], asked: CreateQuery) -> Row:
     """A new conversation, or the unique one with its members."""
     new = _converted(body, NewRow)
-    text = _text({**_columns(body), "m": _members(new.m, ()), "unique": bool(new.unique)})
+    members, _ = _moves(new.m, ())
+    text = _text({**_columns(body), "m": members, "unique": bool(new.unique)})
     conversation = await create(io, text, chat_room=bool(new.tr), service=bool(new.sys))
     if asked.fetchWhenSave:
         return await _columns_of(io, conversation.id)
@@ -183,8 +194,7 @@ async def change_row(io: Io, conversation_id: str, body: Mapping[str, Any], aske
     columns = _columns(body)
     apply_update(conversation.columns, _text(columns))  # before anybody comes or goes
     changes = _converted(body, RowChanges)
-    if changes.m is not None:
-        await _change_members(io, conversation, _members(changes.m, conversation.members))
+    await _change_members(io, conversation.id, *_moves(changes.m, conversation.members))
     if columns:
         await update_conversation(io, office(), UpdateConversation(conversation.id, _text(columns)))
     if asked.fetchWhenSave:
@@ -206,40 +216,56 @@ async def delete_row(io: Io, conversation_id: str) -> Row:
     return {}
 
 
-async def _change_members(io: Io, conversation: Conversation, wanted: list[str]) -> None:
-    """Add and remove until the members are ``wanted``; who cannot be added is left out. Source: semantics, rule 1.2."""
-    gone = tuple(member for member in conversation.members if member not in wanted)
-    come = tuple(member for member in wanted if member not in conversation.members)
-    if gone or not come:
-        removed = await remove_members(io, office(), RemoveMembers(conversation.id, gone))
+async def _change_members(io: Io, conversation_id: str, come: Sequence[str], gone: Sequence[str]) -> None:
+    """Who cannot be added is left out unless it is everybody. Source: semantics, rule 1.2."""
+    if gone:
+        removed = await remove_members(io, office(), RemoveMembers(conversation_id, tuple(gone)))
         failures(removed.allowed, removed.failed)
     if come:
-        added = await add_members(io, office(), AddMembers(conversation.id, come))
+        added = await add_members(io, office(), AddMembers(conversation_id, tuple(come)))
         failures(added.allowed, added.failed)
 
 
-def _members(asked: list[str] | MemberOperation | None, before: tuple[str, ...]) -> list[str]:
-    """Who is to be a member."""
-    if asked is None:
-        return list(before)
-    if isinstance(asked, list):
-        return list(dict.fromkeys(asked))
-    match asked.operation:
-        case "Add" | "AddUnique":
-            return list(dict.fromkeys((*before, *asked.objects)))
-        case "Remove":
-            gone = frozenset(asked.objects)
-            return [member for member in before if member not in gone]
-        case "Delete":
-            return []
+def _moves(asked: list[str] | MemberOperation | None, before: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+    """Who is to become a member, and who to be one no longer."""
+    match asked:
+        case None:
+            return (), ()
+        case list():
+            return [one for one in asked if one not in before], [one for one in before if one not in asked]
+        case MemberOperation(operation="Add" | "AddUnique"):
+            return asked.objects, ()
+        case MemberOperation(operation="Remove"):
+            return (), asked.objects
+        case MemberOperation():
+            return (), before
+
+
+def _whole(text: str) -> Row:
+    """All that a body says, where the call only knows some of it.
+
+    Raises:
+        BadRequest: The rest cannot be.
+    """
+    try:
+        row: Row = msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise BadRequest(str(error)) from error
+    return row
 
 
 def _columns(body: Mapping[str, Any]) -> Row:
-    return {key: value for key, value in body.items() if key not in _FLAGS}
+    columns = {key: value for key, value in body.items() if key not in _FLAGS}
+    if nests_deeper(columns, DEPTH_MAX):
+        raise UpdateFailed(f"more than {DEPTH_MAX} levels of objects and arrays")
+    return columns
 
 
 def _text(columns: Row) -> str:
-    return msgspec.json.encode(columns).decode()
+    try:
+        return msgspec.json.encode(columns).decode()
+    except RecursionError as error:  # what could just be read, further out
+        raise BadRequest("too many levels of objects and arrays") from error
 
 
 def _converted(body: Mapping[str, Any], kind: type[Any]) -> Any:
@@ -261,8 +287,7 @@ def _not_found() -> NotThere:
 
 
 async def _fits(io: Io, conversation_id: str, where: str) -> bool:
-    condition = {"$and": [read_where(where), {"objectId": conversation_id}]}
-    return bool(await count(io, _text(condition), LASTING))
+    return bool(await count(io, narrowed(where, {"objectId": conversation_id}), LASTING))
 
 
 async def _columns_of(io: Io, conversation_id: str) -> Row:
@@ -287,7 +312,7 @@ def _chosen(row: Row, keys: str) -> Row:
 
 
 async def _create(asked: Asked[CreateQuery, NewRow]) -> Row:
-    return await create_row(asked.io, msgspec.json.decode(asked.text), asked.query)
+    return await create_row(asked.io, read_object(asked.text), asked.query)
 
 
 async def _query(asked: Asked[RowsQuery, Nothing]) -> _Found:
@@ -305,7 +330,7 @@ async def _fetch(asked: Asked[RowQuery, Nothing]) -> Row:
 
 
 async def _change(asked: Asked[SaveQuery, RowChanges]) -> Row:
-    return await change_row(asked.io, asked.path["conversation_id"], msgspec.json.decode(asked.text), asked.query)
+    return await change_row(asked.io, asked.path["conversation_id"], read_object(asked.text), asked.query)
 
 
 async def _delete(asked: Asked[Nothing, Nothing]) -> Nothing:
