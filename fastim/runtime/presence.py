@@ -62,14 +62,14 @@ class Presence:
         if connection.lost:
             return
         before = connection.link.sessions.get(session.client_id)
-        if before is not None:
-            self._detach(before)
         connection.link.opened(session)
         connection.heard()
         if session.client_id not in self._clients:
             self._clients[session.client_id] = []
             self._announce(session.client_id, online=True)
         self._clients[session.client_id].append(Attached(session, connection))
+        if before is not None:  # only now, or the client would seem to have gone
+            self._detach(before)
 
     def leave(self, session: Session) -> None:
         attached = self.find(session.client_id, session.number)

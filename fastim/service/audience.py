@@ -30,6 +30,14 @@ async def audience(io: Io, conversation: Conversation, log_id: str | None = None
             )
 
 
+def telling_lane(log_id: str) -> tuple[str, str]:
+    """The lane in which subscribers are told what happened in a service conversation's log, in the order it happened.
+
+    Who of them is online takes a while to find out, so the conversation's own lane is not held for it.
+    """
+    return "subscribers", log_id
+
+
 async def _online_subscribers(io: Io, conversation: Conversation) -> AsyncIterator[str]:
     """Go over those who are online, or over the subscribers, whichever are fewer."""
     online = io.directory.clients()

@@ -35,7 +35,7 @@ from fastim.core.record import SubscriptionState, record, with_last_message
 from fastim.core.replies import Counted, Found, Memberships, Muted, Started, Updated
 from fastim.core.session import Session
 from fastim.core.where import Best, Budget, Where, compile_where
-from fastim.service.audience import audience
+from fastim.service.audience import audience, telling_lane
 from fastim.service.finding import asker_in, belongs, find, find_living
 from fastim.service.io import Io
 from fastim.service.rooms import enter_room
@@ -117,7 +117,7 @@ async def update_conversation(io: Io, session: Session, command: UpdateConversat
         after = replace(conversation, columns=change.columns, updated_at=changed_at(conversation, io.clock.now()))
         event = ConversationUpdated(
             after.id,
-            await audience(io, after),
+            after.members,
             by=session.client_id,
             origin=session.number,
             at=after.updated_at,
@@ -125,8 +125,12 @@ async def update_conversation(io: Io, session: Session, command: UpdateConversat
             modified=msgspec.json.encode(change.modified),
             kind=after.kind,
         )
-        await io.store.change_conversation(after, notices=notices_of(event) if after.members else ())
-    await io.bus.publish(event)
+        await io.store.change_conversation(after, notices=notices_of(event))
+    if after.kind is Kind.SYSTEM:
+        async with io.lanes.hold(telling_lane(after.id)):
+            await io.bus.publish(replace(event, members=await audience(io, after)))
+    else:
+        await io.bus.publish(event)
     return Updated(after.id, event.at, event.asked, event.modified)
 
 

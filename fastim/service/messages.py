@@ -11,7 +11,7 @@ from fastim.core.ids import MESSAGE_ENTROPY_BYTES, message_id, personal_log
 from fastim.core.message import Message, Span, place, type_of
 from fastim.core.replies import Acked, History
 from fastim.core.session import Config, Session
-from fastim.service.audience import audience
+from fastim.service.audience import audience, telling_lane
 from fastim.service.finding import find_with_asker, look_up
 from fastim.service.io import Io
 from fastim.service.receipts import peer_receipt
@@ -67,7 +67,7 @@ async def _post(
     if conversation.kind is not Kind.SYSTEM:
         await _publish(io, session, conversation, log_id, command, message)
         return
-    async with io.lanes.hold(("subscribers", log_id)):
+    async with io.lanes.hold(telling_lane(log_id)):
         await _publish(io, session, conversation, log_id, command, message)
 
 

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from fastim.core.commands import MuteConversation
 from fastim.core.conversation import Kind, changed_at
-from fastim.core.errors import NormalConversationRequired
+from fastim.core.errors import NormalConversationRequired, RankTooLow
 from fastim.core.members import mute
 from fastim.core.replies import Muted
 from fastim.core.session import Session
@@ -20,9 +20,12 @@ async def mute_members(
     """Do for several members of a normal conversation what each can do for itself; who is none is left out.
 
     Raises:
+        RankTooLow: A client asks; it may do so for itself.
         NormalConversationRequired: It is of another type.
-        Refusal: There is no such conversation, or only the application may do this.
+        Refusal: There is no such conversation.
     """
+    if not session.privileged:
+        raise RankTooLow("only the application mutes for others")
     async with io.lanes.hold(conversation_id):
         before = await find(io, session, MuteConversation(conversation_id, muted))
         if before.kind is not Kind.NORMAL:

@@ -14,7 +14,7 @@ from fastim.core.policy import PATCHES_REPLAYED_MAX
 from fastim.core.replies import Patched
 from fastim.core.session import Config, Session
 from fastim.core.units import Millis
-from fastim.service.audience import audience
+from fastim.service.audience import audience, telling_lane
 from fastim.service.finding import find_living, find_with_asker
 from fastim.service.io import Io
 
@@ -43,14 +43,11 @@ async def patch_message(io: Io, session: Session, command: PatchMessage, owner: 
         if patched is message:
             return Patched(patched.patched_at)
         stored = await io.store.patch_message(log_id, patched, io.clock.now())
-        event = MessagePatched(
-            conversation.id,
-            conversation.kind,
-            stored,
-            await audience(io, conversation, log_id),
-            origin=session.number,
-        )
-        await io.bus.publish(event)
+        if conversation.kind is not Kind.SYSTEM:
+            await _publish(io, session, conversation, log_id, stored)
+    if conversation.kind is Kind.SYSTEM:
+        async with io.lanes.hold(telling_lane(log_id)):
+            await _publish(io, session, conversation, log_id, stored)
     return Patched(stored.patched_at)
 
 
@@ -76,6 +73,11 @@ async def replay_patches(io: Io, session: Session, since: Millis) -> None:
             return
         if told := await _still_missed(io, missed[begin : begin + _PATCHES_AT_ONCE]):
             await io.bus.publish(PatchesMissed(session.client_id, session.number, told))
+
+
+async def _publish(io: Io, session: Session, conversation: Conversation, log_id: str, message: Message) -> None:
+    recipients = await audience(io, conversation, log_id)
+    await io.bus.publish(MessagePatched(conversation.id, conversation.kind, message, recipients, origin=session.number))
 
 
 async def _find_message(

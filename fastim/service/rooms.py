@@ -118,17 +118,16 @@ async def keep_place(io: Io, session: Session) -> str | None:
     stay = await io.store.find_stay(session.client_id, session.device)
     if stay is None:
         return None
-    conversation = await find_living(io, stay.conversation_id)
     late = stay.left_at > 0 and io.clock.now() - stay.left_at > REJOIN_MILLIS
-    if late or conversation is None or await is_blocked(io, conversation, session.client_id):
+    if late or not await _is_welcome(io, session, stay.conversation_id):
         await io.store.forget_stay(session.client_id, session.device)
         return None
     await io.store.save_stay(replace(stay, left_at=Millis(0)))
-    return conversation.id
+    return stay.conversation_id
 
 
-def come_back(io: Io, session: Session, others: Iterable[Session], conversation_id: str) -> None:
-    """A session that has just opened is in the room that ``keep_place`` found.
+async def come_back(io: Io, session: Session, others: Iterable[Session], conversation_id: str) -> None:
+    """A session that has just opened is in the room that ``keep_place`` found, unless it was put out meanwhile.
 
     Args:
         others: The client's sessions before: one on the same device gives its place up.
@@ -137,6 +136,8 @@ def come_back(io: Io, session: Session, others: Iterable[Session], conversation_
         if other.device == session.device:
             io.rooms.leave(other)
     io.rooms.enter(conversation_id, session)
+    if not await _is_welcome(io, session, conversation_id) and io.rooms.room_of(session) == conversation_id:
+        await give_up_place(io, session)
 
 
 async def rename_place(io: Io, session: Session, renamed: Session) -> None:
@@ -158,6 +159,11 @@ async def mark_stays(io: Io) -> None:
             written.append(io.store.save_stay(replace(stay, left_at=now)))
     for one in written:
         await one
+
+
+async def _is_welcome(io: Io, session: Session, conversation_id: str) -> bool:
+    conversation = await find_living(io, conversation_id)
+    return conversation is not None and not await is_blocked(io, conversation, session.client_id)
 
 
 def _movable(io: Io, asker: Session, conversation_id: str, client_id: str) -> list[Session]:

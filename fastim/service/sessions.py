@@ -103,7 +103,7 @@ async def open_session(io: Io, opening: Opening) -> tuple[Session, Opened, Arriv
                 await io.bus.publish(SessionEvicted(other.number, client_id, silently=other not in rivals))
         io.directory.enter(session)
         if room is not None:
-            come_back(io, session, others, room)
+            await come_back(io, session, others, room)
         await _end_displaced(io, (*others, session))
         return session, Opened(client_id, token, io.policy.token_ttl_seconds, now), arrival
 

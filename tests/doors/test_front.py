@@ -232,6 +232,19 @@ async def test_a_broken_chunk_is_the_client_s_fault() -> None:
         assert (await client.read_response())[0] == 400
 
 
+@pytest.mark.parametrize("path", [b"/echo", b"/healthz", b"/nowhere"])
+async def test_a_body_that_is_not_packed_as_it_says_is_no_fault_of_ours(
+    path: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with building() as house, await Socket.to(await with_echo(house).http()) as client:
+        await client.write(
+            b"POST %b HTTP/1.1\r\nHost: a\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\nhello" % path
+        )
+        assert (await client.read_response())[0] in (400, 404, 405)
+        assert await client.is_cut()
+        assert not caplog.records
+
+
 async def test_an_ordinary_http_client_is_at_home() -> None:
     async with building() as house, aiohttp.ClientSession(f"http://{await with_echo(house).http()}") as client:
         body = bytes(300_000)

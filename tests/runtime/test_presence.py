@@ -6,6 +6,7 @@ from fastim.core.session import Config, OfflineMode, Session
 from fastim.core.units import Millis
 from fastim.runtime.connection import Connection
 from fastim.runtime.presence import Presence
+from fastim.wire import messages2_pb2 as pb
 from fastim.wire.codec import recipient
 from tests.fakes.running import idle, on_asyncio
 from tests.runtime.node import running_node
@@ -55,6 +56,21 @@ async def test_a_client_that_opens_again_on_its_connection_has_one_session_there
         presence.leave(first)
         assert presence.sessions("tom") == [elsewhere, second]
         assert line.connection.link.session("tom") == second
+
+
+@on_asyncio
+async def test_who_watches_it_is_not_told_that_it_went() -> None:
+    async with running_node() as node:
+        presence, line, other = node.tenant.presence, await node.line(), await node.line()
+        presence.watch(entered(presence, other.connection, "jerry"), ["tom"])
+        first = entered(presence, line.connection)
+        assert (await other.receive()).presenceMessage.status == pb.on
+        second = entered(presence, line.connection)
+        assert await other.is_silent()
+        presence.leave(first)
+        assert await other.is_silent()
+        presence.leave(second)
+        assert (await other.receive()).presenceMessage.status == pb.off
 
 
 @on_asyncio

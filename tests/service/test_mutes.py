@@ -1,6 +1,6 @@
 import pytest
 
-from fastim.core.errors import ConversationNotFound, MembershipRequired, NormalConversationRequired
+from fastim.core.errors import ConversationNotFound, NormalConversationRequired, RankTooLow
 from fastim.core.session import office
 from fastim.service.mutes import mute_members
 from tests.fakes.running import on_trio
@@ -26,12 +26,13 @@ async def test_several_members_are_muted_in_one_change() -> None:
 
 
 @on_trio
-async def test_a_stranger_mutes_nobody() -> None:
+async def test_nobody_but_the_application_mutes_for_others() -> None:
     world = await new_world()
-    tom, spike = await world.login("tom"), await world.login("spike")
-    room = await world.start(tom)
-    with pytest.raises(MembershipRequired):
-        await mute_members(world.io, spike, room, ["tom"], muted=True)
+    tom, jerry, spike = [await world.login(name) for name in ("tom", "jerry", "spike")]
+    room = await world.start(tom, "jerry")
+    for session in (tom, jerry, spike):
+        with pytest.raises(RankTooLow):
+            await mute_members(world.io, session, room, ["tom", "jerry"], muted=True)
     with pytest.raises(ConversationNotFound):
         await mute_members(world.io, office(), "0" * 24, ["tom"], muted=True)
 

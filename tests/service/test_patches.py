@@ -16,8 +16,8 @@ from fastim.core.errors import (
     RecallDisabled,
     Unavailable,
 )
-from fastim.core.events import MessagePatched, MissedPatch, PatchesMissed, UnreadChanged
-from fastim.core.message import Message, Position
+from fastim.core.events import MessagePatched, MessagePosted, MissedPatch, PatchesMissed, UnreadChanged
+from fastim.core.message import Message, Position, Span
 from fastim.core.patch import RECALLED_BODY
 from fastim.core.policy import PATCHES_REPLAYED_MAX, Policy
 from fastim.core.replies import Acked, Patched
@@ -236,6 +236,27 @@ class TestElsewhere:
         event = world.bus.the(MessagePatched)
         assert (event.kind, event.recipients, event.origin) == (Kind.CHAT_ROOM, (), jerry.number)
         assert (await history(world, tom, room))[-1].recalled
+
+    @explored
+    @given(schedules)
+    @on_trio
+    async def test_subscribers_are_told_of_a_message_before_they_are_told_that_it_was_recalled(
+        self, schedule: object
+    ) -> None:
+        world = await new_world()
+        readers = [await world.login(f"reader{number}") for number in range(20)]
+        news = await world.start_service(*readers)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(world.send, office("news"), news)
+            while not (said := await world.store.history(news, Span())):
+                await trio.lowlevel.checkpoint()
+            for _ in range(10):
+                await trio.lowlevel.checkpoint()
+            for reader in readers:  # so that it is sooner known whom to tell of what follows
+                world.directory.leave(reader)
+            await patch_message(world.io, office("news"), PatchMessage(news, said[0].position, recall=True))
+        told = [type(one) for one in world.bus.events if isinstance(one, MessagePosted | MessagePatched)]
+        assert told == [MessagePosted, MessagePatched]
 
     @pytest.mark.rule("1.21")
     @on_trio

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from fastim.core.commands import (
     AddMembers,
+    ChangeBlocks,
     CheckMembership,
     CloseSession,
     CountMembers,
@@ -31,6 +32,7 @@ from fastim.core.session import Session, office
 from fastim.core.standing import Role, Standing
 from fastim.ports.store import Stay
 from fastim.service.conversations import check_membership, count_members, delete_conversation
+from fastim.service.governance import change_blocks
 from fastim.service.members import add_members, remove_members
 from fastim.service.rooms import list_occupants, mark_stays, put_out
 from fastim.service.sessions import close_session, end_session, report_device
@@ -286,6 +288,32 @@ class TestComingBack:
             session = await world.login(client_id, device)
             assert world.rooms.room_of(session) is None
             assert await world.store.find_stay(client_id, device) is None
+
+    @pytest.mark.parametrize("gone", [True, False])
+    @pytest.mark.parametrize("pause", range(0, 16, 3))
+    @explored
+    @given(schedules)
+    @on_trio
+    async def test_there_is_none_either_when_that_happens_on_the_way(
+        self, pause: int, gone: bool, schedule: object
+    ) -> None:
+        world = await new_world()
+        tom, jerry = await world.login("tom"), await world.login("jerry", "phone")
+        room = await world.start_room(tom)
+        await world.join(jerry, room)
+        world.directory.leave(jerry)
+        await end_session(world.io, jerry)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(world.login, "jerry", "phone")
+            for _ in range(pause):
+                await trio.lowlevel.checkpoint()
+            if gone:
+                nursery.start_soon(delete_conversation, world.io, room)
+            else:
+                nursery.start_soon(change_blocks, world.io, tom, ChangeBlocks(room, ("jerry",), blocked=True))
+        assert not world.rooms.holds(room, "jerry")
+        (session,) = world.directory.sessions("jerry")
+        assert world.rooms.room_of(session) is None
 
     @on_trio
     async def test_a_connection_lost_while_it_opens_leaves_nobody_inside(self) -> None:

@@ -326,6 +326,11 @@ class Handler(web.RequestHandler):
         response.force_close()
         return response
 
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        """Anybody can send a body that is not packed as it says; aiohttp meets it again after the answer is out."""
+        if not isinstance(kw.get("exc_info"), web.RequestPayloadError):
+            super().log_exception(*args, **kw)
+
     def let_go(self) -> bytes:
         """End here without closing the transport; returns what has come in behind the current request.
 
