@@ -34,6 +34,9 @@ QUEUED_MAX = 100
 """Messages of one conversation that a client is pushed when it comes back. Source: semantics, rule 2.7."""
 QUEUED_BATCH = 20
 """How many of them at once; the next follow when these are acknowledged."""
+PIECE_BYTES = 32_768
+"""Of messages that a session is told at once of what it missed; the rest waits until there is room for it. Half of the
+least that may pile up for a client, most of which may be waiting by then."""
 REJOIN_MILLIS = 30 * 60_000
 """How long a device that was cut off may stay away and be in its chat room again. Source: semantics, rule 1.10."""
 RECEIPTS_AT_ONCE_MAX = 100

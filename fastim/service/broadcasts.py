@@ -25,7 +25,7 @@ from fastim.core.ids import MESSAGE_ENTROPY_BYTES, is_client_id, message_id, per
 from fastim.core.message import Draft, Message, Position, next_timestamp, place
 from fastim.core.patch import patch
 from fastim.core.permission import Asker
-from fastim.core.policy import ADDRESSEES_MAX, BROADCAST_MILLIS, QUEUED_BATCH
+from fastim.core.policy import ADDRESSEES_MAX, BROADCAST_MILLIS
 from fastim.core.replies import Acked, Patched
 from fastim.core.session import Session
 from fastim.core.units import Millis
@@ -33,6 +33,7 @@ from fastim.ports.store import Arrival
 from fastim.service.finding import find_living, look_up
 from fastim.service.io import Io
 from fastim.service.messages import send_message
+from fastim.service.offline import push
 
 _TO_EVERYBODY = ("broadcasts",)
 """The lane in which messages to everybody are given their times: who has seen one has seen all before it."""
@@ -114,13 +115,11 @@ async def deliver_broadcasts(io: Io, session: Session, arrival: Arrival) -> None
     for one in current[-1:] if arrival.first else current:
         queued.setdefault(one.conversation_id, []).append(one.message)
     for conversation_id, messages in queued.items():
-        for begin in range(0, len(messages), QUEUED_BATCH):
-            if not await io.directory.ready(session):
-                return
-            batch = tuple(messages[begin : begin + QUEUED_BATCH])
-            await io.bus.publish(
-                MessagesQueued(session.client_id, session.number, conversation_id, Kind.SYSTEM, batch, more=False)
-            )
+        event = MessagesQueued(
+            session.client_id, session.number, conversation_id, Kind.SYSTEM, tuple(messages), more=False
+        )
+        if not await push(io, session, event):
+            return
     await io.store.saw_broadcasts(session.client_id, missed[-1].message.timestamp)
 
 

@@ -10,7 +10,7 @@ from fastim.core.backlog import Backlog, acknowledged, batch
 from fastim.core.events import MessagesQueued
 from fastim.core.ids import log_owner
 from fastim.core.message import Position
-from fastim.core.policy import QUEUED_MAX
+from fastim.core.policy import PIECE_BYTES, QUEUED_MAX
 from fastim.core.session import OfflineMode, Session
 from fastim.core.units import Millis
 from fastim.ports.store import Joined
@@ -69,8 +69,24 @@ async def go_on(
     if session.number in io.backlogs:  # it may have ended meanwhile
         following, event = begun
         backlogs[log_id] = replace(following, acknowledged=step.backlog.acknowledged)
-        await io.bus.publish(event)
+        await push(io, session, event)
     return step.counted
+
+
+async def push(io: Io, session: Session, event: MessagesQueued) -> bool:
+    """Publish ``event``, for ``session`` alone, in pieces that there is room for; whether the session is still open."""
+    begin = 0
+    while begin < len(event.messages):
+        if not await io.directory.ready(session):
+            return False
+        end = begin + 1
+        size_bytes = len(event.messages[begin].body)
+        while end < len(event.messages) and (size_bytes := size_bytes + len(event.messages[end].body)) < PIECE_BYTES:
+            end += 1
+        more = event.more and end == len(event.messages)
+        await io.bus.publish(replace(event, messages=event.messages[begin:end], more=more))
+        begin = end
+    return True
 
 
 def end_of_batch(io: Io, session: Session, log_id: str) -> Position | None:
@@ -96,7 +112,7 @@ async def _push_first(io: Io, session: Session, log_id: str, begin: int, backlog
         return  # it was acknowledged all the same, and others followed
     begun = await _batch_after(io, session, log_id, begin, backlog.until)
     if begun is not None:
-        await io.bus.publish(begun[1])
+        await push(io, session, begun[1])
 
 
 def _oldest(joined: Joined) -> int:

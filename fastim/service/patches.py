@@ -1,6 +1,6 @@
 """Patches: messages that are modified or recalled after they were sent."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from msgspec import Struct
 
@@ -10,16 +10,13 @@ from fastim.core.events import MessagePatched, MissedPatch, PatchesMissed
 from fastim.core.ids import log_owner, personal_log
 from fastim.core.message import Message, Position
 from fastim.core.patch import patch
-from fastim.core.policy import PATCHES_REPLAYED_MAX
+from fastim.core.policy import PATCHES_REPLAYED_MAX, PIECE_BYTES
 from fastim.core.replies import Patched
 from fastim.core.session import Config, Session
 from fastim.core.units import Millis
 from fastim.service.audience import audience, telling_lane
 from fastim.service.finding import find_living, find_with_asker
 from fastim.service.io import Io
-
-_PATCHES_AT_ONCE = 20
-"""How many a session is told before it is asked for room again."""
 
 
 class _Missed(Struct, frozen=True):
@@ -68,11 +65,7 @@ async def replay_patches(io: Io, session: Session, since: Millis) -> None:
             missed += [_Missed(one.patched_at, joined.conversation_id, one.position) for one in page]
             missed = _newest(missed)
             moment = page[-1].patched_at
-    for begin in range(0, len(missed), _PATCHES_AT_ONCE):
-        if not await io.directory.ready(session):
-            return
-        if told := await _still_missed(io, missed[begin : begin + _PATCHES_AT_ONCE]):
-            await io.bus.publish(PatchesMissed(session.client_id, session.number, told))
+    await _tell_missed(io, session, missed)
 
 
 async def _publish(io: Io, session: Session, conversation: Conversation, log_id: str, message: Message) -> None:
@@ -91,14 +84,23 @@ async def _find_message(
     return conversation.id, message
 
 
-async def _still_missed(io: Io, missed: Sequence[_Missed]) -> tuple[MissedPatch, ...]:
-    """Those of ``missed`` that are the last ones of their messages: later ones were told as they were made."""
-    found = []
+async def _tell_missed(io: Io, session: Session, missed: Iterable[_Missed]) -> None:
+    """Tell ``session`` of those that are the last ones of their messages: later ones were told as they were made."""
+    told: list[MissedPatch] = []
+    size_bytes = 0
     for one in missed:
         message = await io.store.find_message(one.log_id, one.position)
-        if message is not None and message.patched_at == one.patched_at:
-            found.append(MissedPatch(log_owner(one.log_id)[0], message))
-    return tuple(found)
+        if message is None or message.patched_at != one.patched_at:
+            continue
+        told.append(MissedPatch(log_owner(one.log_id)[0], message))
+        size_bytes += len(message.body)
+        if size_bytes >= PIECE_BYTES:
+            await io.bus.publish(PatchesMissed(session.client_id, session.number, tuple(told)))
+            told, size_bytes = [], 0
+            if not await io.directory.ready(session):
+                return
+    if told:
+        await io.bus.publish(PatchesMissed(session.client_id, session.number, tuple(told)))
 
 
 async def _is_living(io: Io, log_id: str) -> bool:

@@ -628,7 +628,7 @@ class TestMuchToTell:
 
     MESSAGES = 100
     TALKS = 8
-    DELIVERY = Delivery(outbox_bytes=131_072)
+    DELIVERY = Delivery(outbox_bytes=65_536)
 
     async def _said(self, node: Node, *, text: bytes = b"x" * 4_000) -> tuple[str, list[Message]]:
         """Messages of tom's to jerry, who is away."""

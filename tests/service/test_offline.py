@@ -6,7 +6,7 @@ from fastim.core.commands import Acknowledge, OpenSession, RemoveMembers
 from fastim.core.conversation import Kind
 from fastim.core.events import MessagePosted, MessagesQueued, MessagesReceipted
 from fastim.core.message import Message, Position
-from fastim.core.policy import QUEUED_BATCH, QUEUED_MAX
+from fastim.core.policy import PIECE_BYTES, QUEUED_BATCH, QUEUED_MAX, Policy
 from fastim.core.replies import Acked
 from fastim.core.session import OfflineMode, Session, office
 from fastim.service.members import remove_members
@@ -118,6 +118,18 @@ class TestOnOpening:
             seen = batches(world, jerry)
         assert [text for one in seen for text in one] == numbers(30, QUEUED_MAX + 30)
         assert [event.more for event in world.bus.of(MessagesQueued)] == [True] * 4 + [False]
+
+    @on_trio
+    async def test_a_batch_of_large_messages_goes_in_pieces_of_which_the_last_says_that_there_is_more(self) -> None:
+        world = await new_world(Policy(message_bytes=PIECE_BYTES))
+        tom = await world.login("tom")
+        tea = await world.start(tom, "jerry")
+        for number in range(QUEUED_BATCH + 1):
+            await world.send(tom, tea, f"{number:06}" * (PIECE_BYTES // 12 - 6))  # two of them fit
+        pushed = await push(world, await come(world))
+        assert [text[:6] for piece in pushed for text in piece] == [f"{number:06}" for number in range(QUEUED_BATCH)]
+        assert [len(piece) for piece in pushed] == [2] * (QUEUED_BATCH // 2)
+        assert [event.more for event in world.bus.of(MessagesQueued)] == [False] * (QUEUED_BATCH // 2 - 1) + [True]
 
     @on_trio
     async def test_each_conversation_has_batches_of_its_own(self) -> None:
