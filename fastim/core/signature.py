@@ -118,11 +118,6 @@ def refusal_texts(
     return [f"{application_id}:{client_id}:{given}::{signature.timestamp}:{signature.nonce}:{action}"]
 
 
-def history_texts(application_id: str, client_id: str, conversation_id: str, signature: Signature) -> list[str]:
-    """What may be signed to read a conversation's history over REST: the nonce comes before the timestamp."""
-    return [f"{application_id}:{client_id}:{conversation_id}:{signature.nonce}:{signature.timestamp}"]
-
-
 def digest(text: str, master_key: str) -> str:
     """``text`` signed with ``master_key``: HMAC-SHA1, in lower-case hex."""
     return hmac.digest(master_key.encode(), text.encode(), "sha1").hex()

@@ -9,7 +9,6 @@ from fastim.core.signature import (
     AHEAD,
     VALID,
     digest,
-    history_texts,
     login_texts,
     member_texts,
     named,
@@ -115,13 +114,6 @@ def test_blocking_and_refusing_are_signed_each_in_its_own_words() -> None:
 def test_of_several_refused_conversations_the_ids_ascend() -> None:
     (text,) = signed_texts("app", "tom", RefuseConversations(("d", "c", "d"), refused=True), LOGIN)
     assert text == f"app:tom:c:d::{NOW}:n:client-block-conversations"
-
-
-def test_history_over_rest_is_signed_with_the_nonce_first() -> None:
-    signature = sign(f"app:tom:conv:n:{NOW}")
-    assert vouches(signature, history_texts("app", "tom", "conv", signature), KEY, NOW)
-    assert not vouches(signature, history_texts("app", "jerry", "conv", signature), KEY, NOW)
-    assert not vouches(sign(f"app:tom:conv:{NOW}:n"), history_texts("app", "tom", "conv", signature), KEY, NOW)
 
 
 def test_what_is_signed_here_counts_here() -> None:
