@@ -41,6 +41,8 @@ REJOIN_MILLIS = 30 * 60_000
 """How long a device that was cut off may stay away and be in its chat room again. Source: semantics, rule 1.10."""
 RECEIPTS_AT_ONCE_MAX = 100
 """Messages that one acknowledgement or reading looks at for receipts, the newest; older ones count as received, too."""
+PATCHES_REPLAYED_MILLIS = 30 * 86_400_000
+"""How far back patches are looked for at an opening: whoever was away for longer reads the history anew."""
 PATCHES_REPLAYED_MAX = 1000
 """Patches that are sent after an opening; older ones are in the history all the same."""
 NOTICES_PAGE = 500
@@ -62,6 +64,7 @@ class Policy(Struct, frozen=True):
         recall_enabled: Whether senders may take one back.
         roles_enabled: Whether roles can be given.
         blacklist_enabled: Whether clients can be blocked.
+        filters_two: Whether words are masked between two, too.
     """
 
     message_bytes: int = 5120
@@ -75,3 +78,4 @@ class Policy(Struct, frozen=True):
     recall_enabled: bool = True
     roles_enabled: bool = True
     blacklist_enabled: bool = True
+    filters_two: bool = False

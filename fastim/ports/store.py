@@ -188,6 +188,10 @@ class ApplicationStore(Protocol):
         """
         ...
 
+    def append_each(self, log_ids: Sequence[str], draft: Draft, now: Millis) -> Awaitable[list[Appended]]:
+        """Store ``draft`` in each of these logs in one commit, with one id and one time."""
+        ...
+
     def patch_message(self, log_id: str, message: Message, now: Millis) -> Awaitable[Message]:
         """Put ``message`` in the place of the one with its sequence, and remember that it was patched.
 

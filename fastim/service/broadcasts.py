@@ -51,10 +51,12 @@ async def send_to_clients(io: Io, session: Session, command: Send, client_ids: S
     logs = [personal_log(command.conversation_id, client_id) for client_id in addressees]
     async with io.lanes.hold(command.conversation_id):
         conversation, draft = await _admitted(io, session, command)
-        now = await _after_all(io, logs)
-        draft = replace(draft, id=message_id(now, io.entropy(MESSAGE_ENTROPY_BYTES)))
-        committed = [] if command.transient else [io.store.append(log_id, draft, now) for log_id in logs]
-    messages = [(await one).message for one in committed] or [place(draft, draft.id, now, sequence=0)] * len(logs)
+        now = io.clock.now()
+        committed = None if command.transient else io.store.append_each(logs, draft, now)
+    if committed is None:
+        messages = [_passing(io, draft, now)] * len(logs)
+    else:
+        messages = [appended.message for appended in await committed]
     copied = (session.client_id,) if command.sync and session.client_id else ()
     for client_id, message in zip(addressees, messages, strict=True):
         await _post(io, conversation, command, message, tuple(dict.fromkeys((client_id, *copied))))
@@ -197,17 +199,6 @@ async def _admitted(io: Io, session: Session, command: Send) -> tuple[Conversati
     if conversation.kind is not Kind.SYSTEM:
         raise SystemConversationRequired
     return conversation, draft
-
-
-async def _after_all(io: Io, logs: Sequence[str]) -> Millis:
-    """A time that is later than every message of ``logs``, so that in each of them the next one can have it.
-
-    A message may be on its way to one of them with this very millisecond, hence the one after it.
-    """
-    latest = io.clock.now()
-    for log_id in logs:
-        latest = max(latest, (await io.store.find_head(log_id)).timestamp)
-    return Millis(latest + 1)
 
 
 def _passing(io: Io, draft: Draft, now: Millis) -> Message:

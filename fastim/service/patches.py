@@ -10,7 +10,7 @@ from fastim.core.events import MessagePatched, MissedPatch, PatchesMissed
 from fastim.core.ids import log_owner, personal_log
 from fastim.core.message import Message, Position
 from fastim.core.patch import patch
-from fastim.core.policy import PATCHES_REPLAYED_MAX, PIECE_BYTES
+from fastim.core.policy import PATCHES_REPLAYED_MAX, PATCHES_REPLAYED_MILLIS, PIECE_BYTES
 from fastim.core.replies import Patched
 from fastim.core.session import Config, Session
 from fastim.core.units import Millis
@@ -56,6 +56,7 @@ async def replay_patches(io: Io, session: Session, since: Millis) -> None:
     if Config.PATCHES not in session.config:
         return
     missed: list[_Missed] = []
+    since = Millis(max(since, io.clock.now() - PATCHES_REPLAYED_MILLIS))
     for joined in await io.store.joined_conversations(session.client_id):
         moment = since
         while page := await io.store.patches_since(joined.conversation_id, moment, PATCHES_REPLAYED_MAX):

@@ -872,6 +872,30 @@ class TestRefusedConversations:
 
 
 class TestPersonalLogs:
+    async def test_what_goes_to_several_is_one_message_later_than_all_that_is_there(
+        self, part: ApplicationStore
+    ) -> None:
+        await part.create_conversation(service())
+        logs = [personal_log(CONVERSATION, client_id) for client_id in ("ann", "ben", "cat")]
+        await part.append(logs[1], draft("ben"), Millis(T0 + 50))
+        appended = await part.append_each(logs, draft("office", token="t"), T0)
+        assert {(one.message.id, one.message.timestamp, one.fresh) for one in appended} == {
+            (appended[0].message.id, T0 + 51, True)
+        }
+        assert [one.message.sequence for one in appended] == [1, 2, 1]
+        for log_id, one in zip(logs, appended, strict=True):
+            assert await part.find_message(log_id, one.message.position) == one.message
+        again = await part.append_each(logs, draft("office", token="t"), Millis(T0 + 99))
+        assert [(one.message, one.fresh) for one in again] == [(one.message, False) for one in appended]
+
+    async def test_what_goes_to_several_goes_to_all_or_none(self, part: ApplicationStore) -> None:
+        await part.create_conversation(service())
+        logs = [personal_log(CONVERSATION, "ann"), personal_log(OTHER, "ann")]
+        with pytest.raises(ConversationNotFound):
+            await part.append_each(logs, draft("office"), T0)
+        assert await part.find_head(logs[0]) == Head()
+        assert await part.append_each([], draft("office"), T0) == []
+
     async def test_the_first_message_makes_its_client_a_member_of_it(self, part: ApplicationStore) -> None:
         await part.create_conversation(service())
         log_id = personal_log(CONVERSATION, "ann")

@@ -123,6 +123,9 @@ class PacedStore:
     def append(self, log_id: str, draft: Draft, now: Millis) -> Awaitable[Appended]:
         return self._queued(lambda: self._store.append(log_id, draft, now))
 
+    def append_each(self, log_ids: Sequence[str], draft: Draft, now: Millis) -> Awaitable[list[Appended]]:
+        return self._queued(lambda: self._store.append_each(log_ids, draft, now))
+
     def patch_message(self, log_id: str, message: Message, now: Millis) -> Awaitable[Message]:
         return self._queued(lambda: self._store.patch_message(log_id, message, now))
 

@@ -19,7 +19,7 @@ from fastim.core.errors import (
 from fastim.core.events import MessagePatched, MessagePosted, MissedPatch, PatchesMissed, UnreadChanged
 from fastim.core.message import Message, Position, Span
 from fastim.core.patch import RECALLED_BODY
-from fastim.core.policy import PATCHES_REPLAYED_MAX, Policy
+from fastim.core.policy import PATCHES_REPLAYED_MAX, PATCHES_REPLAYED_MILLIS, Policy
 from fastim.core.replies import Acked, Patched
 from fastim.core.session import Config, Session, office
 from fastim.core.units import Millis
@@ -310,6 +310,18 @@ class TestElsewhere:
 
 
 class TestOnOpening:
+    @pytest.mark.rule("8.5")
+    @on_trio
+    async def test_who_was_away_for_long_is_told_of_the_last_thirty_days(self) -> None:
+        world = await new_world()
+        tom, jerry = await world.login("tom"), await world.login("jerry")
+        tea = await world.start(tom, "jerry")
+        first, second = await world.send(tom, tea), await world.send(tom, tea)
+        await modify(world, tom, tea, first, "long ago")
+        world.clock.step(PATCHES_REPLAYED_MILLIS + 1_000)
+        await modify(world, tom, tea, second, "today")
+        assert [one.message.body for one in await missed(world, jerry, Millis(1))] == [b"today"]
+
     @pytest.mark.rule("8.5")
     @on_trio
     async def test_what_was_patched_meanwhile_is_told_oldest_first(self) -> None:

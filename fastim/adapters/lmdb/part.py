@@ -256,14 +256,25 @@ class LmdbApplicationStore(Reads):
     # --- Messages -----------------------------------------------------------------------------------------------------
 
     def append(self, log_id: str, draft: Draft, now: Millis) -> Awaitable[Appended]:
+        place = self._place(log_id, draft)
+        if place is None:
+            return self._writes.submit(_unfound)
+        return self._writes.submit(partial(messages.append, *place, draft, now))
+
+    def append_each(self, log_ids: Sequence[str], draft: Draft, now: Millis) -> Awaitable[list[Appended]]:
+        places = [place for log_id in log_ids if (place := self._place(log_id, draft)) is not None]
+        if len(places) < len(log_ids):
+            return self._writes.submit(_unfound)
+        return self._writes.submit(partial(messages.append_each, places, draft, now))
+
+    def _place(self, log_id: str, draft: Draft) -> messages.Place | None:
+        """What can be worked out here is: this thread has time while the writer's waits for the disk."""
         scope = self._scope(log_id)
         if scope is None:
-            return self._writes.submit(_unfound)
-        # What can be worked out here is: this thread has time while the writer's waits for the disk.
+            return None
         token = token_key(scope, draft.sender, draft.token) if draft.token else None
         client = client_key(draft.sender)
-        sender = None if client is None else membership_key(scope, client)
-        return self._writes.submit(partial(messages.append, scope, token, sender, draft, now))
+        return scope, token, None if client is None else membership_key(scope, client)
 
     def patch_message(self, log_id: str, message: Message, now: Millis) -> Awaitable[Message]:
         scope = self._scope(log_id)

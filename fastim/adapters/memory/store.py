@@ -243,13 +243,18 @@ class MemoryApplicationStore:
     def append(self, log_id: str, draft: Draft, now: Millis) -> Awaitable[Appended]:
         if self._store.closed:
             return _closed()
-        log = self._opened_log(log_id)
-        if log is None:
+        if self._opened_log(log_id) is None:
             return Failed(ConversationNotFound())
+        return Done(self._append(log_id, draft, now))
+
+    def _append(self, log_id: str, draft: Draft, now: Millis) -> Appended:
+        """What ``append`` does, in a log that is there."""
+        log = self._opened_log(log_id)
+        assert log is not None
         token = (log_id, draft.sender, draft.token)
         if draft.token and token in self._tokens:
             first = self._tokens[token]
-            return Done(Appended(log.at(first.sequence) or first, fresh=False))
+            return Appended(log.at(first.sequence) or first, fresh=False)
         timestamp = next_timestamp(log.head.timestamp, now)
         sequence = log.head.sequence + 1
         message = place(draft, message_id(timestamp, urandom(MESSAGE_ENTROPY_BYTES)), timestamp, sequence)
@@ -267,7 +272,17 @@ class MemoryApplicationStore:
                 self._memberships[client_id][log_id] = replace(mentioned, mentioned=sequence)
         if draft.token:
             self._tokens[token] = message
-        return Done(Appended(message, fresh=True))
+        return Appended(message, fresh=True)
+
+    def append_each(self, log_ids: Sequence[str], draft: Draft, now: Millis) -> Awaitable[list[Appended]]:
+        if self._store.closed:
+            return _closed()
+        logs = [self._opened_log(log_id) for log_id in log_ids]
+        if None in logs:
+            return Failed(ConversationNotFound())
+        latest = max((next_timestamp(log.head.timestamp, now) for log in logs if log is not None), default=now)
+        draft = replace(draft, id=message_id(latest, urandom(MESSAGE_ENTROPY_BYTES)))
+        return Done([self._append(log_id, draft, latest) for log_id in log_ids])
 
     def patch_message(self, log_id: str, message: Message, now: Millis) -> Awaitable[Message]:
         if self._store.closed:

@@ -35,6 +35,10 @@ from fastim.ports.store import Acknowledged, Appended
 _SCAN_STEP = 1_000
 
 
+Place = tuple[bytes, bytes | None, bytes | None]
+"""A log's key, the key of a message's token there, and that of its sender's membership; see ``append``."""
+
+
 def append(
     scope: bytes, token: bytes | None, sender: bytes | None, draft: Draft, now: Millis, batch: Batch
 ) -> Appended:
@@ -73,6 +77,14 @@ def append(
             if key is not None and membership is not None:
                 memberships.set(key, replace(membership, mentioned=sequence))
     return Appended(message, fresh=True)
+
+
+def append_each(places: Sequence[Place], draft: Draft, now: Millis, batch: Batch) -> list[Appended]:
+    """Give ``draft`` the next place in each of these logs: one id, one time, later than all that is there."""
+    heads = [log_head(scope, batch) or _opened_head(scope, batch) for scope, _, _ in places]
+    latest = max((next_timestamp(head.timestamp, now) for head in heads), default=now)
+    draft = replace(draft, id=message_id(latest, batch.entropy()))
+    return [append(*place, draft, latest, batch) for place in places]
 
 
 def patch_message(scope: bytes, message: Message, now: Millis, batch: Batch) -> Message:
