@@ -64,7 +64,9 @@ class Sweeping:
     async def crash(self) -> None:
         """Start the server, kill it in the middle of its sweep, and look at what is left."""
         there, left = entries(self._server.data), self._left()
-        going = [table for table in SWEPT if there[table] > left[table]] or ["purges"]
+        going = [table for table in SWEPT if there[table] > left[table]] or ["purges"] * bool(there["purges"])
+        if not going:  # the server was quicker than the kill before this one
+            return
         table = self._chance.choice(going)
         most = left[table] + int((there[table] - left[table]) * self._chance.uniform(0.2, 0.95))
         async with trio.open_nursery() as nursery:
