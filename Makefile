@@ -92,11 +92,12 @@ bench: build $(VENV)/.tools ## time the native modules and the codec
 	$(BIN)/pytest bench/micro $(PYTEST_ARGS)
 
 # Apart from the first, each runs a server on core 0 and its load on core 1.
-bench-spine: build ## durable sends, memory of idle sessions, inbound sends; 3 minutes on a quiet machine
+bench-spine: build ## durable sends, memory of idle sessions, inbound sends, lists of words; 4 minutes on a quiet machine
 	$(BIN)/python bench/durable.py
 	$(BIN)/python -m bench.durable_tcp
 	$(BIN)/python -m bench.idle_memory
 	$(BIN)/python -m bench.inbound
+	$(BIN)/python -m bench.words_reload
 
 annotate: build ## write Cython's annotated pages to build/cython/annotate
 	@$(call quietly,build/annotate.log,FASTIM_BUILD=annotate $(BIN)/python setup.py -q build_ext --build-lib build/annotate)

@@ -1,4 +1,4 @@
-"""The command line: ``fastim serve``, ``init``, ``doctor``, ``backup``, ``verify``, ``version``.
+"""The command line: ``fastim serve``, ``init``, ``doctor``, ``words``, ``backup``, ``verify``, ``version``.
 
 It reads flags, loads the settings and hands over. What needs the server's libraries is imported by the command that
 runs it, so that the other commands answer at once. Exit codes: 0 done, 1 something is wrong, 2 not done as asked.
@@ -24,6 +24,11 @@ cli = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+words = typer.Typer(help="Look at a list of words to mask, without a server.", no_args_is_help=True)
+cli.add_typer(words, name="words")
+
+LINES_MAX = 100
+"""Lines of a list that are talked about, of each kind."""
 
 Config = Annotated[
     Path | None, typer.Option("--config", envvar="FASTIM_CONFIG", metavar="FILE", help="TOML file with the settings.")
@@ -133,6 +138,58 @@ def doctor(
     raise typer.Exit(0 if fine else 1)
 
 
+@words.command("check")
+def check_words(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="One word per line, UTF-8.")],
+    config: Config = None,
+    settings: Set = None,
+) -> None:
+    """Say which lines of a list cannot be used, and which say the same; exits with 1 when a line cannot be used."""
+    from fastim.words import check, read_list
+
+    checked = check(read_list(file), _load(config, settings).for_application({}).words)
+    shown = [*checked.problems[:LINES_MAX], *checked.hints[:LINES_MAX]]
+    kinds = ["problem"] * len(checked.problems[:LINES_MAX]) + ["hint"] * len(checked.hints[:LINES_MAX])
+    rows = [(kind, f"line {line.number}", line.says) for kind, line in zip(kinds, shown, strict=True)]
+    _print_rows(rows, {"problem": "bold red", "hint": "yellow"})
+    untold = len(checked.problems) + len(checked.hints) - len(shown)
+    if untold:
+        print(f"and {untold} more lines like these")
+    print(
+        f"{file}: {checked.word_count} words, {len(checked.problems) or 'no'} problems; {checked.size_bytes} bytes, "
+        f"{checked.memory_bytes} in memory, made in {checked.seconds * 1000:.1f} ms"
+    )
+    raise typer.Exit(1 if checked.problems else 0)
+
+
+@words.command("test")
+def try_words(
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="What somebody might say.")],
+    file: Annotated[
+        Path | None, typer.Option("--file", metavar="FILE", help="The list [words.file of the settings].")
+    ] = None,
+    config: Config = None,
+    settings: Set = None,
+) -> None:
+    """Say which words of a list would be hit in a text and why, and what would be left of it."""
+    given = _load(config, settings).for_application({}).words
+    if file is None and not given.file:
+        raise SettingsError("there is no list: give --file, or words.file in the settings")
+    from fastim.words import explain, read_list
+
+    explained = explain(text, read_list(file or Path(given.file)), given)
+    _print_rows(("hit", hit.original, hit.word, f"line {hit.line}", hit.why) for hit in explained.hits[:LINES_MAX])
+    untold = len(explained.hits) - LINES_MAX
+    if untold > 0:
+        print(f"and {untold} more hits")
+    print(f"hits: {len(explained.hits)}")
+    print(explained.masked)
+    if explained.problem_count:
+        print(f"lines that cannot be used: {explained.problem_count}; 'fastim words check' names them", file=sys.stderr)
+    if file is None and not given.enabled:
+        print("words.enabled is off: a server with these settings masks nothing", file=sys.stderr)
+
+
 @cli.command()
 def backup(
     target: Annotated[Path, typer.Argument(metavar="TARGET", help="Where the copy goes: a new or an empty directory.")],
@@ -194,8 +251,9 @@ def _print_rows(rows: Iterable[tuple[str, ...]], styles: Mapping[str, str] | Non
     for row in rows:
         # Folded, not cut: a word may be longer than the terminal is wide.
         table.add_row(*(Text(cell, (styles or {}).get(cell, ""), overflow="fold") for cell in row))
-    # In a file or a pipe a row stays on its line, for grep.
-    Console(width=None if sys.stdout.isatty() else 500).print(table)
+    if table.rows:
+        # In a file or a pipe a row stays on its line, for grep.
+        Console(width=None if sys.stdout.isatty() else 500).print(table)
 
 
 if __name__ == "__main__":

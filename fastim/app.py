@@ -47,6 +47,7 @@ from fastim.runtime.pace import SharedPace
 from fastim.runtime.presence import Presence
 from fastim.runtime.quotas import Quotas
 from fastim.runtime.rooms import LocalRooms
+from fastim.runtime.words import LocalWords
 from fastim.service import rooms
 from fastim.service.io import Io
 from fastim.settings import Address, GivenApplication, Loaded, without_effect
@@ -156,6 +157,7 @@ class Node:
         self._deadlines = Deadlines(asyncio.get_running_loop())
         self._lag = LoopLag()
         self._listeners: list[Listener] = []
+        self._reloading: set[asyncio.Task[None]] = set()
         rules = [(application, retention(application, loaded)) for application in applications]
         self._sweeping = asyncio.create_task(_sweep(store, rules))
         self.gateway = Gateway(self._dispatcher, self._deadlines, settings.limits, settings.delivery, counters)
@@ -174,8 +176,13 @@ class Node:
             self._dispatcher.add(tenant(application, loaded, store, pace))
 
     async def prepare(self) -> None:
-        """Deal with what an earlier run left behind: its sessions are over, and their devices may come back."""
+        """Deal with what an earlier run left behind: its sessions are over, and their devices may come back.
+
+        Raises:
+            SettingsError: A list of words cannot be used.
+        """
         for one in self._dispatcher.tenants.values():
+            await one.words.start()
             await rooms.mark_stays(one.io)
         grace_seconds = self._settings.sessions.will_grace_seconds
         asyncio.get_running_loop().call_later(grace_seconds, self._dispatcher.fire_orphans)
@@ -215,12 +222,24 @@ class Node:
         self.addresses[door] = listener.address
 
     def reload(self) -> None:
-        """Read the certificate's files again. Open connections go on with what they have."""
-        if self._certificate is None:
+        """Read the certificate's files and the lists of words again, these beside the loop.
+
+        Open connections go on with the certificate that they have.
+        """
+        lists = [one.words for one in self._dispatcher.tenants.values() if one.words.is_of_a_file]
+        if self._certificate is None and not lists:
             _log.info("nothing to reload")
             return
+        if self._certificate is not None:
+            self._reload_certificate(self._certificate)
+        task = asyncio.get_running_loop().create_task(_reload_words(lists))
+        self._reloading.add(task)
+        task.add_done_callback(self._reloading.discard)
+
+    @staticmethod
+    def _reload_certificate(certificate: Certificate) -> None:
         try:
-            self._certificate.load()
+            certificate.load()
         except SettingsError as error:
             _log.error("the certificate was not reloaded, the old one stays in force", reason=str(error))
 
@@ -235,6 +254,8 @@ class Node:
         for listener in self._listeners:
             await listener.close()
         self._sweeping.cancel()
+        for task in self._reloading:
+            task.cancel()
         self._memory.stop()
         for connection in self.gateway.connections:
             connection.hurry()
@@ -259,25 +280,36 @@ class Node:
         self._lag.stop()
 
 
+async def _reload_words(lists: Sequence[LocalWords]) -> None:
+    for one in lists:
+        await one.reload()
+
+
 def tenant(application: Application, loaded: Loaded, store: Store, pace: Pace) -> Tenant:
     """The parts that ``application`` has to itself, and the pace of all that runs in this loop."""
     presence = Presence()
     occupancy = LocalRooms()
     delivery = Delivery(presence, occupancy)
+    settings = loaded.for_application(application.settings)
+    part = store.of(application)
+    pinned = "words.file" in loaded.pinned
+    words = LocalWords(application, settings.words, part, SystemClock(), pinned=pinned)
     io = Io(
         application=application,
         policy=policy(application, loaded),
-        store=store.of(application),
+        store=part,
         lanes=LocalLanes(),
         bus=InProcessBus(delivery.deliver),
         directory=presence,
         rooms=occupancy,
         clock=SystemClock(),
         pace=pace,
+        words=words,
         entropy=os.urandom,
     )
-    verify_url = loaded.for_application(application.settings).users.verify_url
-    return Tenant(application, io, presence, delivery, HttpUsers(verify_url, application) if verify_url else None)
+    verify_url = settings.users.verify_url
+    users = HttpUsers(verify_url, application) if verify_url else None
+    return Tenant(application, io, presence, delivery, words, users)
 
 
 def policy(application: Application, loaded: Loaded) -> Policy:
@@ -294,6 +326,7 @@ def policy(application: Application, loaded: Loaded) -> Policy:
         recall_enabled=settings.messages.recall_enabled,
         roles_enabled=settings.conversations.roles_enabled,
         blacklist_enabled=settings.conversations.blacklist_enabled,
+        filters_two=settings.words.two_enabled,
     )
 
 

@@ -20,7 +20,7 @@ import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypedDict, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -280,6 +280,17 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
 # --- Of an application ------------------------------------------------------------------------------------------------
 
 
+class Switches(TypedDict):
+    """What a list of words takes for the same, see ``Words``."""
+
+    width: bool
+    case: bool
+    traditional: bool
+    zero_width: bool
+    repeats: bool
+    separators: Literal["none", "careful", "any"]
+
+
 class Messages(Struct, frozen=True, forbid_unknown_fields=True):
     """Messages after they were sent, and what is unread."""
 
@@ -340,10 +351,38 @@ class Rest(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Words(Struct, frozen=True, forbid_unknown_fields=True):
-    """The word filter, which comes with a later version: until then this has no effect."""
+    """The word filter: listed words in messages of groups, chat rooms and services are masked."""
 
     enabled: Annotated[bool, "Whether messages are searched for listed words, which are then masked"] = False
-    file: Annotated[FilePath, "The list: one word per line, UTF-8"] = ""
+    file: Annotated[
+        FilePath,
+        "The list: one word per line, UTF-8; read at the start and again at SIGHUP. A list uploaded by REST goes before"
+        " one named in the TOML file, and after one that is pinned",
+    ] = ""
+    two_enabled: Annotated[bool, "Whether conversations between two are searched, too"] = False
+    width: Annotated[
+        bool, "Whether full and half width, circled and styled letters, radicals and compatibility forms are the same"
+    ] = True
+    case: Annotated[bool, "Whether letters of either case are the same"] = True
+    traditional: Annotated[bool, "Whether traditional characters are the simplified ones"] = True
+    zero_width: Annotated[bool, "Whether zero-width characters and combining marks are read over"] = True
+    repeats: Annotated[bool, "Whether a character of a word may stand there several times"] = True
+    separators: Annotated[
+        Literal["none", "careful", "any"],
+        "What between the characters of a word is read over: nothing, what is hardly chance, or all",
+    ] = "careful"
+
+    @property
+    def switches(self) -> Switches:
+        """What is taken for the same, in the terms of a list."""
+        return Switches(
+            width=self.width,
+            case=self.case,
+            traditional=self.traditional,
+            zero_width=self.zero_width,
+            repeats=self.repeats,
+            separators=self.separators,
+        )
 
 
 class Push(Struct, frozen=True, forbid_unknown_fields=True):
@@ -468,7 +507,7 @@ def without_effect(loaded: Loaded) -> list[str]:
     ]
 
 
-_TO_COME = frozenset({"words", "push", "hooks", "limits.room_sends_per_second", "delivery.room_window_bytes"})
+_TO_COME = frozenset({"push", "hooks", "limits.room_sends_per_second", "delivery.room_window_bytes"})
 """Tables and settings that come with a later version."""
 
 

@@ -218,6 +218,124 @@ def test_doctor_speaks_json(run: Run, tmp_path: Path) -> None:
     assert all(finding.keys() == {"about", "state", "says"} for finding in told["findings"])
 
 
+# --- words ------------------------------------------------------------------------------------------------------------
+
+SAMPLE = str(Path(__file__).parents[1] / "examples" / "words.txt")
+
+
+@pytest.fixture
+def uneven(tmp_path: Path) -> str:
+    """A list with lines that cannot be used, and lines that say the same."""
+    lines = ("# drinks", "茶叶", b"\xff", " 茶葉 ", "", "Tea", "x" * 65, "Tea", "...", "TEA")
+    content = b"\r\n".join(line if isinstance(line, bytes) else line.encode() for line in lines)
+    (tmp_path / "uneven.txt").write_bytes(content)
+    return "uneven.txt"
+
+
+def test_a_sound_list_has_nothing_to_say_about_but_its_size(run: Run) -> None:
+    result = run("words", "check", SAMPLE)
+    assert (result.code, result.err) == (0, "")
+    size_bytes = Path(SAMPLE).stat().st_size
+    assert re.fullmatch(
+        rf"{re.escape(SAMPLE)}: 31 words, no problems; {size_bytes} bytes, \d+ in memory, made in \d+\.\d ms\n",
+        result.out,
+    )
+
+
+def test_lines_that_cannot_be_used_are_named_with_the_reason(run: Run, uneven: str) -> None:
+    result = run("words", "check", uneven)
+    assert (result.code, result.err) == (1, "")
+    told = re.findall(r"^problem +line (\d+) +(.*?) *$", result.out, re.MULTILINE)
+    assert told == [
+        ("3", "is not UTF-8"),
+        ("7", "is longer than 64 characters"),
+        ("9", "has only characters that are read over"),
+    ]
+    assert "uneven.txt: 5 words, 3 problems; " in result.out
+
+
+def test_lines_that_say_the_same_are_hints(run: Run, uneven: str) -> None:
+    told = re.findall(r"^hint +line (\d+) +(.*?) *$", run("words", "check", uneven).out, re.MULTILINE)
+    assert told == [
+        ("4", "茶葉 is taken for the same as 茶叶, line 2"),
+        ("8", "Tea again, line 6"),
+        ("10", "TEA is taken for the same as Tea, line 6"),
+    ]
+
+
+def test_hints_alone_are_no_failure(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("tea\ntea\n", encoding="utf-8")
+    assert run("words", "check", "list.txt").code == 0
+
+
+def test_of_very_many_bad_lines_the_first_are_named(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_bytes(b"\xff\n" * 1_000)
+    result = run("words", "check", "list.txt")
+    assert result.code == 1
+    assert result.out.count("is not UTF-8") == 100
+    assert "and 900 more lines like these\n" in result.out
+
+
+@pytest.mark.parametrize("words", [["check"], ["test", "x", "--file"]])
+def test_a_list_that_cannot_be_read_is_refused(run: Run, words: list[str]) -> None:
+    assert one_line(run("words", *words, "none.txt")) == "none.txt: cannot be read: No such file or directory"
+
+
+def hits_in(result: Result) -> list[list[str]]:
+    """What stands there, the word, its line, and why it is a hit."""
+    rows = [re.split(r" {2,}", line.strip()) for line in result.out.splitlines() if line.startswith("hit ")]
+    return [row[1:] for row in rows]
+
+
+def test_a_text_is_shown_with_what_would_be_hit_and_what_is_left(run: Run) -> None:
+    result = run("words", "test", "I like D U R I A N and 榴蓮, not turnips", "--file", SAMPLE)
+    assert (result.code, result.err) == (0, "")
+    assert hits_in(result) == [
+        ["D U R I A N", "durian", "line 5", "case, separators"],
+        ["榴蓮", "榴莲", "line 19", "traditional"],
+        ["turnip", "turnip", "line 16", "as written"],
+    ]
+    assert result.out.endswith("hits: 3\nI like *** and ***, not ***s\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "switch", "off"),
+    [
+        ("ｔｕｒｎｉｐ", "width", "false"),
+        ("Turnip", "case", "false"),
+        ("榴蓮", "traditional", "false"),
+        ("tur\u200bnip", "zero_width", "false"),
+        ("tuuurnip", "repeats", "false"),
+        ("t-u-r-n-i-p", "separators", "none"),
+    ],
+)
+def test_a_hit_is_told_with_the_switch_that_it_takes(run: Run, text: str, switch: str, off: str) -> None:
+    ((_, _, _, why),) = hits_in(run("words", "test", text, "--file", SAMPLE))
+    assert why == switch
+    assert hits_in(run("words", "test", text, "--file", SAMPLE, "--set", f"words.{switch}={off}")) == []
+
+
+def test_a_text_without_a_listed_word_stays_as_it_is(run: Run) -> None:
+    result = run("words", "test", "bread and butter", "--file", SAMPLE)
+    assert (result.code, result.out) == (0, "hits: 0\nbread and butter\n")
+
+
+def test_the_list_of_the_settings_is_taken_when_none_is_named(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("tea\n", encoding="utf-8")
+    (tmp_path / "im.toml").write_text('[words]\nfile = "list.txt"\n', encoding="utf-8")
+    result = run("words", "test", "tea?", "--config", "im.toml")
+    assert result.out.endswith("***?\n")
+    assert result.err == "words.enabled is off: a server with these settings masks nothing\n"
+    assert run("words", "test", "tea?", "--config", "im.toml", "--set", "words.enabled=true").err == ""
+    assert one_line(run("words", "test", "tea?")) == "there is no list: give --file, or words.file in the settings"
+
+
+def test_a_text_is_tried_with_what_can_be_used_of_a_list(run: Run, uneven: str) -> None:
+    result = run("words", "test", "tea", "--file", uneven)
+    assert result.out.endswith("***\n")
+    assert result.err == "lines that cannot be used: 3; 'fastim words check' names them\n"
+
+
 # --- backup and verify ------------------------------------------------------------------------------------------------
 
 
@@ -292,7 +410,7 @@ def fifo(tmp_path: Path) -> Path:
 def test_help_names_every_command(run: Run) -> None:
     result = run("--help")
     assert result.code == 0
-    for command in ("serve", "init", "doctor", "backup", "verify", "version"):
+    for command in ("serve", "init", "doctor", "words", "backup", "verify", "version"):
         assert re.search(rf"\b{command} ", result.out)
 
 

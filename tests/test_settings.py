@@ -125,7 +125,7 @@ def test_every_default_can_be_said_in_every_source(source: str, name: str) -> No
 
 @pytest.mark.parametrize("name", APPLICATION)
 def test_every_application_setting_can_be_stored(name: str) -> None:
-    value = {bool: False, int: 7, str: ""}[type(FIELDS[name].default)]
+    value = "any" if name == "words.separators" else {bool: False, int: 7, str: ""}[type(FIELDS[name].default)]
     assert get(load(None, {}, []), name, {name: value}) == value
 
 
@@ -166,6 +166,8 @@ def test_the_names_that_the_contract_fixes_have_its_defaults() -> None:
         "security.require_signature": False,
         "words.enabled": False,
         "words.file": "",
+        "words.two_enabled": False,
+        "words.separators": "careful",
         "push.static": "",
         "push.webhook": "",
         "hooks.url": "",
@@ -293,9 +295,9 @@ def test_an_unknown_name_is_refused_with_the_nearest_right_one(name: str, neares
 
 def test_what_was_set_and_is_not_in_use_yet_is_named() -> None:
     assert without_effect(load(None, {}, [])) == []
-    changed = ["words.enabled=true", "push.webhook=http://a/", "limits.room_sends_per_second=5", "hooks.url="]
+    changed = ["hooks.key=a", "push.webhook=http://a/", "limits.room_sends_per_second=5", "hooks.url="]
     loaded = load(None, {"FASTIM_MESSAGES__UNREAD_CAP": "9"}, changed)
-    assert without_effect(loaded) == ["limits.room_sends_per_second", "words.enabled", "push.webhook"]
+    assert without_effect(loaded) == ["limits.room_sends_per_second", "push.webhook", "hooks.key"]
 
 
 def test_an_unknown_name_in_the_environment_is_refused_in_its_spelling() -> None:

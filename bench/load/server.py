@@ -1,14 +1,14 @@
 """The server under load: started on its own core, and looked at from outside."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import urlopen
 
 from msgspec import Struct
 
-from bench.load.machine import SERVER_CORE, pinned
+from bench.load.machine import SERVER_CORE, all_cores, pinned
 from tests.server_process import ServerProcess
 
 LIMITS_OFF = (
@@ -19,17 +19,21 @@ LIMITS_OFF = (
 
 
 @contextmanager
-def running_server(checkout: Path | None = None) -> Iterator["Server"]:
+def running_server(
+    checkout: Path | None = None, *, arguments: Sequence[str] = (), pinned_to_core: bool = True
+) -> Iterator["Server"]:
     """A server on its own core, with a fresh data directory and no rate limits.
 
     Args:
         checkout: Built sources to run instead of these.
+        arguments: More of ``fastim serve``; they go before what is given here.
+        pinned_to_core: ``False``: it may run on all of them.
     """
     # Python would look for fastim in the working directory first.
     other = {} if checkout is None else {"PYTHONSAFEPATH": "1", "PYTHONPATH": str(checkout.resolve())}
     with tempfile.TemporaryDirectory(prefix="fastim-bench-") as data:
-        process = ServerProcess(Path(data) / "data", *LIMITS_OFF, environment=other)
-        with pinned(SERVER_CORE):
+        process = ServerProcess(Path(data) / "data", *LIMITS_OFF, *arguments, environment=other)
+        with pinned(SERVER_CORE) if pinned_to_core else all_cores():
             process.start()
         try:
             yield Server(process)

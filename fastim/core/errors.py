@@ -1,12 +1,14 @@
 """Everything that can go wrong, by what happens next.
 
 ``Refusal``: reply and go on. ``Closure`` and its kind ``WireError``: close this connection. ``Unavailable``: an engine
-cannot be reached, the client may send again. ``SettingsError``: do not start. Anything else is a bug.
+cannot be reached, the client may send again. ``SettingsError``: do not start. ``WordListError``: the old list stays in
+force. Anything else is a bug.
 
 Codes and names, but for 1001, are LeanCloud's, because official SDKs know them by name; this module is their only list.
 Source: wire protocol, error codes.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -16,6 +18,23 @@ class FastimError(Exception):
 
 class SettingsError(FastimError):
     """The server cannot start as it is set up; the text says what to do, in one line."""
+
+
+class WordListError(FastimError):
+    """A list of words cannot be put in force; the text says why, in one line.
+
+    Args:
+        says: What is wrong, where it is not the lines; with ``problems``, what comes before them.
+        problems: Lines that cannot be used, from 1, and what is wrong with each, in order.
+    """
+
+    _TOLD = 20
+
+    def __init__(self, says: str, problems: Sequence[tuple[int, str]] = ()) -> None:
+        told = "; ".join(f"line {number} {reason}" for number, reason in problems[: self._TOLD])
+        untold = len(problems) - self._TOLD
+        super().__init__(f"{says}{told}{f'; and {untold} more lines' if untold > 0 else ''}")
+        self.problems = tuple(problems)
 
 
 class CodedError(FastimError):

@@ -40,6 +40,7 @@ class MessagePatched(Event, frozen=True):
     Attributes:
         recipients: As in ``MessagePosted``.
         origin: Number of the session that did it, which alone is not told; 0 for none.
+        only: Number of the only session that is told, one of the message's sender's; 0: all are.
         code: Why, when it was not the sender's own doing: negative for what is built in, a hook's own positive code;
             0 otherwise.
         detail: Goes with ``code``.
@@ -50,6 +51,7 @@ class MessagePatched(Event, frozen=True):
     message: Message
     recipients: tuple[str, ...]
     origin: int
+    only: int = 0
     code: int = 0
     detail: str = ""
 

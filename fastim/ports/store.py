@@ -372,6 +372,18 @@ class ApplicationStore(Protocol):
         """
         ...
 
+    def save_document(self, name: str, content: bytes | None) -> Awaitable[None]:
+        """Keep a document of the application's under that name, in the place of an older one; ``None``: forget it.
+
+        Args:
+            name: One of ours, a few letters.
+        """
+        ...
+
+    async def find_document(self, name: str) -> bytes | None:
+        """The document of that name, or ``None``."""
+        ...
+
     def retire(self, rules: Retention, now: Millis) -> Awaitable[int]:
         """Take away some of what is past its time, in a step too small to be felt.
 

@@ -6,6 +6,7 @@ from fastim.core.application import Application
 from fastim.ports.users import Users
 from fastim.runtime.dispatch import Dispatcher
 from fastim.runtime.spending import Allowance, Allowances, Spending
+from fastim.runtime.words import LocalWords
 from fastim.service.io import Io
 from fastim.settings import Rest
 
@@ -37,6 +38,22 @@ class BackOffice:
     def users(self, application: Application) -> Users | None:
         """Who knows the application's users; ``None`` when nobody does."""
         return self._dispatcher.tenants[application.id].users
+
+    def words(self, application: Application) -> LocalWords:
+        """The application's list of words, and what it has found."""
+        return self._dispatcher.tenants[application.id].words
+
+    async def stored_words(self, application: Application) -> bytes | None:
+        """The list of words that was stored, as it came; ``None`` when there is none."""
+        return await self.words(application).stored()
+
+    async def save_words(self, application: Application, text: bytes | None) -> None:
+        """Store a list of words and put it in force; ``None``: forget the stored one, so that the file's counts.
+
+        Raises:
+            WordListError: It has lines that cannot be used, or ``words.file`` is pinned; nothing was done.
+        """
+        await self.words(application).save(text)
 
     def spend(self, application: Application, spending: Spending) -> int:
         """Take one out of a quota. 0: it was there; else in how many seconds there will be some again."""

@@ -80,10 +80,16 @@ class Delivery:
 
     def _patched(self, event: MessagePatched) -> None:
         body = b""
-        for attached in self._audience(event.kind, event.conversation_id, event.recipients):
+        for attached in self._readers(event):
             if attached.session.number != event.origin and Config.PATCHES in attached.session.config:
                 body = body or codec.encode_patched(event)
                 attached.connection.send(body + attached.suffix)
+
+    def _readers(self, event: MessagePatched) -> Iterable[Attached]:
+        if not event.only:
+            return self._audience(event.kind, event.conversation_id, event.recipients)
+        attached = self._presence.find(event.message.sender, event.only)
+        return () if attached is None else (attached,)
 
     def _patches_missed(self, event: PatchesMissed) -> None:
         self._tell_session(event.client_id, event.session, codec.encode_missed_patches(event))

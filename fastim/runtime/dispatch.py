@@ -31,6 +31,7 @@ from fastim.runtime.delivery import Delivery
 from fastim.runtime.lanes import LocalLanes
 from fastim.runtime.presence import Presence
 from fastim.runtime.quotas import Quotas
+from fastim.runtime.words import LocalWords
 from fastim.service import (
     broadcasts,
     conversations,
@@ -103,6 +104,7 @@ class Tenant(Struct, frozen=True, eq=False):
     """One application as it runs on this node.
 
     Attributes:
+        words: The same that ``io`` has.
         users: Who knows its users; ``None`` when nobody does.
     """
 
@@ -110,6 +112,7 @@ class Tenant(Struct, frozen=True, eq=False):
     io: Io
     presence: Presence
     delivery: Delivery
+    words: LocalWords
     users: Users | None = None
 
 

@@ -57,6 +57,17 @@ class ServerCollector(Collector):
         for limit, number in self._gateway.counters.bites.items():
             limits.add_metric([limit], number)
         yield limits
+        yield CounterMetricFamily(
+            "fastim_words_texts", "Texts in which words were looked for.", value=sum(one.words.texts for one in tenants)
+        )
+        yield CounterMetricFamily(
+            "fastim_words_masked",
+            "Of these, those in which words were masked.",
+            value=sum(one.words.masked for one in tenants),
+        )
+        yield GaugeMetricFamily(
+            "fastim_words_listed", "Words that are looked for.", value=sum(len(one.words) for one in tenants)
+        )
         yield GaugeMetricFamily(
             "fastim_accepting",
             "1 while connections are let in; 0 while the server stops or is short of memory.",

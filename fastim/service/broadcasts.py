@@ -30,6 +30,7 @@ from fastim.core.replies import Acked, Patched
 from fastim.core.session import Session
 from fastim.core.units import Millis
 from fastim.ports.store import Arrival
+from fastim.service.filtering import cleaned
 from fastim.service.finding import find_living, look_up
 from fastim.service.io import Io
 from fastim.service.messages import send_message
@@ -50,7 +51,8 @@ async def send_to_clients(io: Io, session: Session, command: Send, client_ids: S
     addressees = _addressees(client_ids)
     logs = [personal_log(command.conversation_id, client_id) for client_id in addressees]
     async with io.lanes.hold(command.conversation_id):
-        conversation, draft = await _admitted(io, session, command)
+        conversation, admitted = await _admitted(io, session, command)
+        draft = cleaned(io, admitted)
         now = io.clock.now()
         committed = None if command.transient else io.store.append_each(logs, draft, now)
     if committed is None:
@@ -87,7 +89,8 @@ async def send_to_everybody(io: Io, session: Session, command: Send, valid_till:
         Refusal: There is no such service conversation, or it would have expired already; or as for any message.
     """
     async with io.lanes.hold(_TO_EVERYBODY):
-        conversation, draft = await _admitted(io, session, command)
+        conversation, admitted = await _admitted(io, session, command)
+        draft = cleaned(io, admitted)
         now = io.clock.now()
         if valid_till is not None and valid_till <= now:
             raise SendingNotAllowed("valid_till has passed")
@@ -164,7 +167,8 @@ async def patch_broadcast(io: Io, session: Session, command: PatchMessage) -> Pa
         now = io.clock.now()
         asker = Asker(session.client_id, member=False, privileged=session.privileged)
         patched_at = next_timestamp(max(broadcast.message.timestamp, broadcast.message.patched_at), now)
-        patched = replace(patch(broadcast.message, asker, command, io.policy, now), patched_at=patched_at)
+        patched = cleaned(io, patch(broadcast.message, asker, command, io.policy, now))
+        patched = replace(patched, patched_at=patched_at)
         await io.store.save_broadcast(replace(broadcast, message=patched))
     return Patched(patched_at)
 

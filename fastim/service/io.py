@@ -14,6 +14,7 @@ from fastim.ports.lanes import Lanes
 from fastim.ports.pace import Pace
 from fastim.ports.rooms import Rooms
 from fastim.ports.store import ApplicationStore
+from fastim.ports.words import Words
 
 
 class Io(Struct, frozen=True):
@@ -34,5 +35,6 @@ class Io(Struct, frozen=True):
     rooms: Rooms
     clock: Clock
     pace: Pace
+    words: Words
     entropy: Callable[[int], bytes]
     backlogs: dict[int, dict[str, Backlog]] = field(default_factory=dict)

@@ -12,6 +12,7 @@ from fastim.core.message import Message, Span, place, type_of
 from fastim.core.replies import Acked, History
 from fastim.core.session import Config, Session
 from fastim.service.audience import audience, telling_lane
+from fastim.service.filtering import filtered, tell_sender
 from fastim.service.finding import find_with_asker, look_up
 from fastim.service.io import Io
 from fastim.service.receipts import peer_receipt
@@ -27,12 +28,16 @@ async def send_message(io: Io, session: Session, command: Send) -> Acked | None:
     async with io.lanes.hold(command.conversation_id):
         found, asker = await look_up(io, session, command.conversation_id)
         now = io.clock.now()
-        conversation, draft = admit(found, asker, command, io.policy, now, session.address, session.config)
+        conversation, admitted = admit(found, asker, command, io.policy, now, session.address, session.config)
+        draft = filtered(io, conversation, admitted)
         log_id = home(conversation, asker)
         committed = io.store.append(log_id, draft, now)  # queued in order: the lane is free
     appended = await committed  # on disk
     if appended.fresh:
         await _post(io, session, conversation, log_id, command, appended.message)
+    # Also when it came again: the first time, the sender may not have heard.
+    if draft is not admitted and appended.message.body == draft.body:
+        await tell_sender(io, session, conversation, appended.message)
     return Acked(appended.message.id, appended.message.timestamp)
 
 
@@ -54,9 +59,12 @@ async def _send_transient(io: Io, session: Session, command: Send) -> Acked | No
     """To those online now, and nowhere else. Source: semantics, transient messages."""
     found, asker = await look_up(io, session, command.conversation_id)
     now = io.clock.now()
-    conversation, draft = admit(found, asker, command, io.policy, now, session.address, session.config)
+    conversation, admitted = admit(found, asker, command, io.policy, now, session.address, session.config)
+    draft = filtered(io, conversation, admitted)
     message = place(draft, message_id(now, io.entropy(MESSAGE_ENTROPY_BYTES)), now, sequence=0)
     await _post(io, session, conversation, home(conversation, asker), command, message)
+    if draft is not admitted:
+        await tell_sender(io, session, conversation, message)
     return Acked(message.id, now) if Config.TRANSIENT_ACKS in session.config or session.privileged else None
 
 

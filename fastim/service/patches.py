@@ -15,6 +15,7 @@ from fastim.core.replies import Patched
 from fastim.core.session import Config, Session
 from fastim.core.units import Millis
 from fastim.service.audience import audience, telling_lane
+from fastim.service.filtering import filtered, tell_sender
 from fastim.service.finding import find_living, find_with_asker
 from fastim.service.io import Io
 
@@ -39,12 +40,15 @@ async def patch_message(io: Io, session: Session, command: PatchMessage, owner: 
         patched = patch(message, asker, command, io.policy, io.clock.now())
         if patched is message:
             return Patched(patched.patched_at)
-        stored = await io.store.patch_message(log_id, patched, io.clock.now())
+        kept = filtered(io, conversation, patched)
+        stored = await io.store.patch_message(log_id, kept, io.clock.now())
         if conversation.kind is not Kind.SYSTEM:
             await _publish(io, session, conversation, log_id, stored)
     if conversation.kind is Kind.SYSTEM:
         async with io.lanes.hold(telling_lane(log_id)):
             await _publish(io, session, conversation, log_id, stored)
+    if kept is not patched:
+        await tell_sender(io, session, conversation, stored)
     return Patched(stored.patched_at)
 
 

@@ -20,6 +20,7 @@ from fastim.core.replies import Acked
 from fastim.core.session import Config, OfflineMode, Session
 from fastim.core.will import Holder, Will
 from fastim.service.audience import audience
+from fastim.service.filtering import filtered, tell_sender
 from fastim.service.finding import look_up
 from fastim.service.io import Io
 
@@ -29,7 +30,8 @@ async def leave_will(io: Io, session: Session, command: Send) -> Acked:
     async with io.lanes.hold(_lane(session.client_id)):
         found, asker = await look_up(io, session, command.conversation_id)
         now = io.clock.now()
-        conversation, draft = admit(found, asker, command, io.policy, now, session.address, session.config)
+        conversation, admitted = admit(found, asker, command, io.policy, now, session.address, session.config)
+        draft = filtered(io, conversation, admitted)
         will = Will(
             session.client_id,
             conversation.id,
@@ -39,6 +41,8 @@ async def leave_will(io: Io, session: Session, command: Send) -> Acked:
             _holder(session),
         )
         await io.store.save_will(will)
+    if draft is not admitted:
+        await tell_sender(io, session, conversation, place(draft, will.message_id, now, sequence=0))
     return Acked(will.message_id, now)
 
 
@@ -106,7 +110,8 @@ async def _fire(io: Io, will: Will) -> None:
     event = MessagePosted(
         conversation.id,
         conversation.kind,
-        place(will.draft, will.message_id, now, sequence=0),
+        # Once more: the list may be another one by now, and the conversation a larger one.
+        place(filtered(io, conversation, will.draft), will.message_id, now, sequence=0),
         await audience(io, conversation, home(conversation, asker)),
         origin=0,  # the session is gone, and another may have its number since
         priority=will.priority,

@@ -79,6 +79,7 @@ async def make(path: Path) -> None:
     await part.save_will(will("ann"))
     await part.save_stay(Stay("ann", "phone", CONVERSATION))
     await part.save_broadcast(broadcast(T0))
+    await part.save_document("words", b"a")
     await part.log_in("ann", TOKEN, Grant("", "", 0, T0), T0)
     await part.kick("ben", T0)
     await part.use_once(TOKEN, T0)
@@ -261,6 +262,8 @@ DAMAGE: dict[str, tuple[str, Damage, str]] = {
     "stay of another": ("stays", first_key(lambda key: copy(key, key[:-1] + b"x")), "another device's"),
     "broadcast torn": ("broadcasts", first_key(lambda key: put(key, b"")), "cannot be read"),
     "broadcast misplaced": ("broadcasts", first_key(lambda key: copy(key, key[:-1] + b"x")), "is message"),
+    "document of nobody": ("documents", put(b"\0\0\0\7words", b"a"), "belongs to no application"),
+    "document without a name": ("documents", put(SCOPE[:4], b"a"), "has no name"),
     "client torn": ("clients", put(ANN, b""), "cannot be read"),
     "users torn": ("users", put(SCOPE[:4], b""), "cannot be read"),
     "count of users given twice": ("users", repack(SCOPE[:4], 1, 0), "will be given again"),
@@ -331,7 +334,7 @@ class TestAnOlderFormat:
             with environment.begin() as transaction:
                 assert transaction.get(b"format", db=meta) == version.to_bytes(1)
             with pytest.raises(lmdb.NotFoundError):
-                environment.open_db({1: b"kicks", 2: b"notices"}[version], create=False)
+                environment.open_db({1: b"kicks", 2: b"notices", 3: b"documents"}[version], create=False)
         asyncio.run(self.contents(copy))
 
     def test_is_copied_but_not_checked(self, older: Path, version: int) -> None:
@@ -371,6 +374,20 @@ def test_what_was_read_and_joined_in_format_2_is_delivered_and_subscribed(tmp_pa
     asyncio.run(run())
 
 
+def test_a_token_of_a_personal_log_in_format_3_still_leads_to_its_message(tmp_path: Path) -> None:
+    async def run() -> None:
+        store = LmdbStore.open(tmp_path)
+        part = store.of((await store.applications())[0])
+        again = await part.append(personal_log(OTHER, "ann"), draft("ann", b"again", token="t"), T0)
+        assert (again.fresh, again.message.body) == (False, b"to the service")
+        await part.save_document("words", b"a")
+        assert await part.find_document("words") == b"a"
+        await store.close()
+
+    (tmp_path / "data.mdb").write_bytes(gzip.decompress((HERE / "format_3.mdb.gz").read_bytes()))
+    asyncio.run(run())
+
+
 class TestVerify:
     def test_a_sound_store_has_no_problems(self, path: Path) -> None:
         report = verify(path)
@@ -406,6 +423,7 @@ class TestVerify:
             "uses": 1,
             "use_expiries": 1,
             "purges": 1,
+            "documents": 1,
         }
 
     @pytest.mark.parametrize("planted", DAMAGE)

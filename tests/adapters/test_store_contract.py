@@ -1434,6 +1434,30 @@ class TestStays:
         assert sorted(map(repr, await part.stays())) == sorted(map(repr, [there, back]))
 
 
+class TestDocuments:
+    async def test_one_is_found_as_it_was_saved(self, part: ApplicationStore) -> None:
+        assert await part.find_document("words") is None
+        content = bytes(range(256)) * 10_000
+        await part.save_document("words", content)
+        await part.save_document("empty", b"")
+        assert await part.find_document("words") == content
+        assert await part.find_document("empty") == b""
+        assert await part.find_document("word") is None
+
+    async def test_one_takes_the_place_of_that_with_its_name(self, part: ApplicationStore) -> None:
+        await part.save_document("words", b"much longer than what follows")
+        await part.save_document("words", b"short")
+        assert await part.find_document("words") == b"short"
+
+    async def test_a_forgotten_one_is_gone(self, part: ApplicationStore) -> None:
+        await part.save_document("words", b"a")
+        await part.save_document("other", b"b")
+        await part.save_document("words", None)
+        await part.save_document("words", None)
+        assert await part.find_document("words") is None
+        assert await part.find_document("other") == b"b"
+
+
 class TestBroadcasts:
     async def test_they_ascend_after_a_moment(self, part: ApplicationStore) -> None:
         for at in (3, 1, 2):
@@ -1650,7 +1674,7 @@ class TestRetiring:
         ]
         assert [one.at - T0 for one in (await part.notices_for("ben", Millis(0), 99))[0]] == list(range(4, 10))
 
-    async def test_kicks_grants_and_standings_stay(self, part: ApplicationStore) -> None:
+    async def test_kicks_grants_standings_and_documents_stay(self, part: ApplicationStore) -> None:
         made = await part.create_conversation(conversation(CONVERSATION, "ann"))
         await part.change_conversation(made, standings={"ann": Standing(silenced=True)})
         await part.log_in("ann", "t", Grant("", "", 0, T0), T0)
@@ -1658,7 +1682,9 @@ class TestRetiring:
         await part.kick("ann", T0)
         await part.refuse_conversations("ann", [OTHER], True, T0)
         await part.saw_broadcasts("ann", T0)
+        await part.save_document("words", b"a")
         await retire(part, T0 + 1_000 * DAY, Retention(history=Millis(1), notices=Millis(1)))
+        assert await part.find_document("words") == b"a"
         assert await part.find_standing(CONVERSATION, "ann") == Standing(silenced=True)
         assert await part.find_kick("ann") == T0
         assert await part.find_grant("ben", "t") is not None
@@ -1798,7 +1824,9 @@ class TestIsolation:
         await part.save_will(will("ann"))
         await part.save_stay(Stay("ann", "phone", CONVERSATION))
         await part.save_broadcast(broadcast(T0))
+        await part.save_document("words", b"a")
         await part.log_in("ann", "t", Grant("", "", 0, T0), T0)
+        assert await foreign.find_document("words") is None
         assert await foreign.standings(CONVERSATION) == {}
         assert await foreign.find_standing(CONVERSATION, "ann") == Standing()
         assert await foreign.subscriptions(OTHER, "", 10) == []
@@ -1868,6 +1896,7 @@ class TestClosing:
             part.save_broadcast(broadcast(T0)),
             part.delete_broadcast("id"),
             part.saw_broadcasts("ann", T0),
+            part.save_document("words", b"a"),
             part.log_in("ann", "t", Grant("", "", 0, T0), T0),
             part.retire(Retention(), T0),
             store.save_application("a", "k", "m", "h"),

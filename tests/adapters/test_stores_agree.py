@@ -296,6 +296,14 @@ class StoresAgree(RuleBasedStateMachine):
     def delete_broadcast(self, at: Millis) -> None:
         self.compare(lambda part: part.delete_broadcast(broadcast(at).message.id))
 
+    @rule(name=st.sampled_from(["d", "de"]), content=st.none() | st.binary(max_size=3))
+    def save_document(self, name: str, content: bytes | None) -> None:
+        self.compare(lambda part: part.save_document(name, content))
+
+    @rule(name=st.sampled_from(["d", "de"]))
+    def find_document(self, name: str) -> None:
+        self.compare(lambda part: part.find_document(name))
+
     @rule(client_id=clients, upto=moments)
     def saw_broadcasts(self, client_id: str, upto: Millis) -> None:
         self.compare(lambda part: part.saw_broadcasts(client_id, upto))

@@ -47,11 +47,13 @@ class Office:
         self.node.dispatcher.add(replace(tenant, io=replace(tenant.io, policy=policy)))
 
     async def ask(self, target: str, *fields: str, body: bytes = b"", method: str = "POST") -> tuple[int, Json]:
-        """Status and answer of a call with these header fields and no others that matter."""
+        """Status and answer, JSON or a text, of a call with these header fields and no others that matter."""
         lines = (f"{method} {target} HTTP/1.1", "Host: a", f"Content-Length: {len(body)}", *fields, "\r\n")
         await self.socket.write("\r\n".join(lines).encode("latin-1") + body)
         status, self.header, answer = await self.socket.read_response()
-        assert self.header["content-type"].startswith("application/json")
+        if self.header["content-type"] == "text/plain; charset=utf-8":
+            return status, answer.decode()
+        assert self.header["content-type"] == "application/json; charset=utf-8"
         return status, json.loads(answer)
 
     async def call(self, method: str, target: str, body: Json = None, fields: tuple[str, ...] = MASTER) -> Json:

@@ -9,7 +9,7 @@ import pytest
 
 from fastim.doors.http.rest import CALLS
 from fastim.doors.http.rest.authentication import Access
-from fastim.doors.http.rest.calls import Call
+from fastim.doors.http.rest.calls import Call, is_plain
 from fastim.doors.http.rest.openapi import document
 from fastim.doors.http.rest.page import page
 from fastim.settings import Rest
@@ -65,9 +65,11 @@ async def test_only_these_calls_are_open_to_whoever_has_the_key_that_clients_kno
 
 
 @pytest.mark.parametrize("body", [b"[]", b"null", b'"a"', b"5", b"{", b"\xff", b'{"\xff": 1}', b"[" * 100_000])
-async def test_a_body_that_is_not_an_object_is_refused_by_every_call(body: bytes) -> None:
+async def test_a_body_that_is_not_an_object_is_refused_by_every_call_that_takes_one(body: bytes) -> None:
     async with office() as rest:
         for call in CLOSED:
+            if is_plain(call.body):
+                continue
             status, answer = await rest.ask(target(call), *MASTER, method=call.method, body=body)
             assert status == 400, call.path
             assert answer["code"] == 400

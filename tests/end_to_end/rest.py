@@ -23,11 +23,10 @@ class Rest:
         self._fields = {
             "X-LC-Id": server.app_id,
             "X-LC-Key": key or f"{server.master_key},master",
-            "Content-Type": "application/json;charset=utf-8",
         }
 
     async def ask(self, method: str, target: str, body: Any = None) -> tuple[int, Any]:
-        """Status and answer."""
+        """Status and answer. Bytes are a text, and go as they are; a text comes as it is."""
         return await anyio.to_thread.run_sync(self._ask, method, target, body)
 
     async def call(self, method: str, target: str, body: Any = None) -> Any:
@@ -49,11 +48,15 @@ class Rest:
         return await self.call("DELETE", target, body or None)
 
     def _ask(self, method: str, target: str, body: Any) -> tuple[int, Any]:
+        kind = "text/plain" if isinstance(body, bytes) else "application/json;charset=utf-8"
+        data = body if body is None or isinstance(body, bytes) else json.dumps(body)
         address = self._server.http
         connection = http.client.HTTPConnection(address.host, address.port, timeout=PATIENCE_SECONDS)
         try:
-            connection.request(method, target, None if body is None else json.dumps(body), self._fields)
+            connection.request(method, target, data, {**self._fields, "Content-Type": kind})
             response = connection.getresponse()
-            return response.status, json.loads(response.read())
+            answer = response.read()
+            is_text = response.headers["Content-Type"].startswith("text/plain")
+            return response.status, answer.decode() if is_text else json.loads(answer)
         finally:
             connection.close()

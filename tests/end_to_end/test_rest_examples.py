@@ -31,6 +31,7 @@ Form = Any
 CONVERSATIONS, ROOMS = "/1.2/rtm/conversations", "/1.2/rtm/chatrooms"
 SERVICES, CLIENTS = "/1.2/rtm/service-conversations", "/1.2/rtm/clients"
 TABLE = "/1.1/classes/_Conversation"
+WORDS = "coffee\n"
 
 
 @pytest.fixture
@@ -39,10 +40,10 @@ def anyio_backend() -> str:
 
 
 class Example(NamedTuple):
-    """A call's query and body, and the form of its answer. What is in braces is filled in."""
+    """A call's query and body, and the form of its answer. What is in braces is filled in; bytes are a text."""
 
     reply: Form
-    body: dict[str, Any] | None = None
+    body: dict[str, Any] | bytes | None = None
     query: str = ""
 
 
@@ -197,6 +198,14 @@ def of_older_calls() -> Iterator[tuple[str, Example]]:
     yield "DELETE /1.1/rtm/conversation/subscription", Example(DONE, who)
     yield "POST /1.1/rtm/conversation/blacklist", Example(DONE, {**who, "ttl": 60})
     yield "DELETE /1.1/rtm/conversation/blacklist", Example(DONE, who)
+    yield "PUT /1.2/rtm/words", Example({"words": 2}, "# drinks\n茶叶\ncoffee\n".encode())
+    yield "GET /1.2/rtm/words", Example(WORDS)
+    yield "DELETE /1.2/rtm/words", Example({"words": 0})
+    hit = {"start": 2, "end": 8, "word": "coffee", "line": 1}
+    yield "POST /1.2/rtm/words/test", Example({"masked": "a ***", "hits": [hit]}, {"text": "a Coffee"})
+    counted = {"texts": int, "masked": int, "hits": list}
+    listed = {"enabled": False, "words": 1, "source": "stored", "loaded_at": int}
+    yield "GET /1.2/rtm/words/statistics", Example({**listed, **counted}, query="limit=5")
     yield "GET /1.1/rtm/transient_group/onlines", Example({"result": 1}, query="gid={id}")
     yield "POST /1.1/rtm/online", Example({"results": ["{tom}"]}, {"peers": ["{tom}", "nobody"]})
     yield "POST /1.1/rtm/client/kick", Example(DONE, {"client_id": "{tom}", "reason": "enough"})
@@ -263,12 +272,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 
 
 async def things(rest: Rest, call: AnyCall, tom: str) -> dict[str, Any]:
-    """What the examples are about: a conversation of the right type, what was said in it, and a role."""
+    """What the examples are about: a conversation of the right type and what was said in it, a role, listed words."""
     everybody = "broadcast" in call.path and "{conversation_id}" not in call.path and "subscriber" not in call.path
     if everybody or "service-conv" in call.path or "subscri" in call.path:
         family = SERVICES
     else:
         family = ROOMS if "chatrooms" in call.path or "transient_group" in call.path else CONVERSATIONS
+    await rest.call("PUT", "/1.2/rtm/words", WORDS.encode())
     path = f"{family}/{(await rest.post(family, name='lunch', m=[tom, 'jerry']))['objectId']}"
     known: dict[str, Any] = {"id": path.rpartition("/")[2], "tom": tom, "client_id": tom, "info_id": ""}
     if family == SERVICES:

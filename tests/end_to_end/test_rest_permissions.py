@@ -16,7 +16,7 @@ import pytest
 
 from fastim.doors.http.rest import CALLS
 from fastim.doors.http.rest.authentication import Access
-from fastim.doors.http.rest.calls import AnyCall
+from fastim.doors.http.rest.calls import AnyCall, is_plain
 from fastim.wire import messages2_pb2 as pb
 from tests.end_to_end.clients import someone
 from tests.end_to_end.raw import Wire, wire
@@ -29,6 +29,8 @@ pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 Headers = dict[str, str]
 UNAUTHORIZED = {"code": 401, "error": "Unauthorized."}
 SESSION_TOKEN = "X-LC-IM-Session-Token"
+WORDS = "/1.2/rtm/words"
+PLAIN = "text/plain; charset=utf-8"
 LONG_AGO_MILLIS = -30 * 86_400_000
 
 
@@ -62,7 +64,7 @@ class House:
         self.known: dict[str, Any] = {}
 
     def furnish(self) -> None:
-        """Make a normal conversation with a message and a role in it; its name says what it is."""
+        """Make a list of words, and a normal conversation with a message and a role in it; its name says what it is."""
         conversation_id = self.ask("POST", "/1.2/rtm/conversations", self.master, {"m": [self.tom, "jerry"]})[1][
             "objectId"
         ]
@@ -70,6 +72,7 @@ class House:
         said = {"from_client": self.tom, "message": "secret"}
         message = self.ask("POST", f"{path}/messages", self.master, said)[1]
         role = {"clientId": "jerry", "role": "Manager"}
+        self.ask("PUT", WORDS, self.master, b"unspeakable")
         record = self.ask("POST", f"{path}/member-infos", self.master, role)[1]
         self.known = dict.fromkeys(("conversation_id", "conv_id", "convid", "gid", "cid"), conversation_id)
         self.known |= dict.fromkeys(("client_id", "clientId", "from_client", "from_peer", "from"), self.tom)
@@ -81,16 +84,20 @@ class House:
         """Make a call about what there is, with these credentials."""
         path = re.sub(r"{(\w+)}", lambda named: str(self.known[named[1]]), call.path)
         query = "&".join(f"{name}={self.known[name]}" for name in ("client_id", "from_client", "timestamp", "cid"))
+        if is_plain(call.body):
+            return self.ask(call.method, path, headers, b"mine")
         return self.ask(call.method, f"{path}?{query}", headers, self.known)
 
     def ask(self, method: str, target: str, headers: Headers, body: Any = None) -> tuple[int, Any]:
         address = self.server.http
         connection = http.client.HTTPConnection(address.host, address.port, timeout=20)
         try:
-            data = None if body is None else json.dumps(body)
-            connection.request(method, target, data, {"Content-Type": "application/json", **headers})
+            data = body if body is None or isinstance(body, bytes) else json.dumps(body)
+            kind = "text/plain" if isinstance(body, bytes) else "application/json"
+            connection.request(method, target, data, {"Content-Type": kind, **headers})
             response = connection.getresponse()
-            return response.status, json.loads(response.read())
+            answer = response.read()
+            return response.status, answer if response.headers["Content-Type"] == PLAIN else json.loads(answer)
         finally:
             connection.close()
 
@@ -98,7 +105,7 @@ class House:
         """All that can be changed."""
         one = f"/1.2/rtm/conversations/{self.known['conversation_id']}"
         lists = ("members", "mutes", "permanent-silenceds", "blacklists", "member-infos", "messages")
-        targets = ("/1.1/classes/_Conversation", "/1.2/rtm/messages", *(f"{one}/{name}" for name in lists))
+        targets = (WORDS, "/1.1/classes/_Conversation", "/1.2/rtm/messages", *(f"{one}/{name}" for name in lists))
         return [self.ask("GET", target, self.master) for target in targets]
 
 

@@ -247,6 +247,13 @@ class PacedStore:
     def use_once(self, name: str, until: Millis) -> Awaitable[bool]:
         return self._queued(lambda: self._store.use_once(name, until))
 
+    def save_document(self, name: str, content: bytes | None) -> Awaitable[None]:
+        return self._queued(lambda: self._store.save_document(name, content))
+
+    async def find_document(self, name: str) -> bytes | None:
+        await trio.lowlevel.checkpoint()
+        return await self._store.find_document(name)
+
     def retire(self, rules: Retention, now: Millis) -> Awaitable[int]:
         return self._queued(lambda: self._store.retire(rules, now))
 

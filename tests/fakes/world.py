@@ -24,6 +24,7 @@ from tests.fakes.directory import PlainDirectory
 from tests.fakes.lanes import TrioLanes
 from tests.fakes.pace import TrioPace
 from tests.fakes.store import PacedStore
+from tests.fakes.words import PlainWords
 
 EVERYTHING = 187
 """The ``configBitmap`` of JS 5."""
@@ -43,6 +44,7 @@ class World:
         self.directory = PlainDirectory()
         self.rooms = LocalRooms()
         self.clock = SettableClock()
+        self.words = PlainWords()
         self.io = Io(
             application=application,
             policy=policy,
@@ -53,6 +55,7 @@ class World:
             rooms=self.rooms,
             clock=self.clock,
             pace=TrioPace(),
+            words=self.words,
             entropy=random.Random(7).randbytes,
         )
         self._numbers = count(1)

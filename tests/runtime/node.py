@@ -23,9 +23,10 @@ from fastim.runtime.pace import SharedPace
 from fastim.runtime.presence import Presence
 from fastim.runtime.quotas import Quotas
 from fastim.runtime.rooms import LocalRooms
+from fastim.runtime.words import LocalWords
 from fastim.service.io import Io
 from fastim.settings import Delivery as DeliverySettings
-from fastim.settings import Limits
+from fastim.settings import Limits, Words
 from fastim.wire import messages2_pb2 as pb
 from tests.fakes.clock import SettableClock
 
@@ -160,32 +161,39 @@ class Node(Switchboard):
 
 @asynccontextmanager
 async def running_node(
-    limits: Limits | None = None, delivery: DeliverySettings | None = None, store: ApplicationStore | None = None
+    limits: Limits | None = None,
+    delivery: DeliverySettings | None = None,
+    store: ApplicationStore | None = None,
+    words: Words | None = None,
 ) -> AsyncIterator[Node]:
     """A node for the length of the block.
 
     Args:
         store: Instead of an empty one in memory.
+        words: How words are looked for once there is a list; by default they are.
     """
     memory = MemoryStore()
     application = await memory.save_application(APPLICATION, "key", "master", "hook")
     clock = SettableClock()
+    part = store or memory.of(application)
+    listed = LocalWords(application, words or Words(enabled=True), part, clock)
     presence = Presence()
     rooms = LocalRooms()
     deliveries = Delivery(presence, rooms)
     io = Io(
         application=application,
         policy=Policy(),
-        store=store or memory.of(application),
+        store=part,
         lanes=LocalLanes(),
         bus=InProcessBus(deliveries.deliver),
         directory=presence,
         rooms=rooms,
         clock=clock,
         pace=SharedPace(),
+        words=listed,
         entropy=random.Random(7).randbytes,
     )
-    tenant = Tenant(application, io, presence, deliveries)
+    tenant = Tenant(application, io, presence, deliveries, listed)
     node = Node(limits or Limits(), delivery or DeliverySettings(), tenant, clock, memory)
     try:
         yield node

@@ -1,4 +1,5 @@
 import pytest
+from msgspec.structs import replace
 
 from fastim.core.conversation import Kind
 from fastim.core.errors import QueryFailed
@@ -219,6 +220,21 @@ class TestWhoIsTold:
             event = MessagePatched(C, Kind.NORMAL, HELLO, ("tom", "jerry", "old"), origin=party.number("phone"))
             assert await party.hear(event) == {"pc": [("tom", "modify"), ("jerry", "modify")]}
             assert await old.is_silent()
+
+    @pytest.mark.rule("8.6")
+    @pytest.mark.parametrize("kind", [Kind.NORMAL, Kind.CHAT_ROOM, Kind.TEMPORARY, Kind.SYSTEM])
+    @on_asyncio
+    async def test_a_correction_goes_to_the_session_that_it_is_for_wherever_that_is(self, kind: Kind) -> None:
+        async with running_node() as node:
+            party = await Party.gather(node)
+            old = await node.line()
+            await old.open("tom", configBitmap=0)
+            event = MessagePatched(C, kind, HELLO, ("tom",), 0, party.number("phone"), -4408, "why")
+            assert await party.hear(event) == {"phone": [("tom", "modify")]}
+            (unable,) = (one.number for one in node.tenant.presence.sessions("tom")[-1:])
+            assert await party.hear(replace(event, only=unable)) == {}
+            assert await old.is_silent()
+            assert await party.hear(replace(event, only=10_000)) == {}
 
     @on_asyncio
     async def test_patches_and_messages_that_were_missed_go_to_the_session_that_missed_them(self) -> None:

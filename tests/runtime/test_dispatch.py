@@ -94,7 +94,8 @@ class TestOpening:
     async def test_a_connection_stays_with_its_application(self) -> None:
         async with running_node() as node:
             other = Application(AppNumber(2), "other", "key", "master", "hook")
-            node.dispatcher.tenants["other"] = Tenant(other, node.tenant.io, node.tenant.presence, node.tenant.delivery)
+            one = node.tenant
+            node.dispatcher.tenants["other"] = Tenant(other, one.io, one.presence, one.delivery, one.words)
             line = await node.line()
             await line.open()
             second = Generic(cmd=pb.session, op=pb.open, appId="other", peerId="jerry", i=2)

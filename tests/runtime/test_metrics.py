@@ -27,6 +27,7 @@ async def test_what_the_runtime_counts_can_be_scraped() -> None:
     async with running_node() as node:
         lag = LoopLag()
         metrics = Metrics(ServerCollector(node.gateway, node.dispatcher, lag))
+        await node.tenant.words.load(b"bad\nworse", "stored")
         before = samples(metrics)
         assert before["fastim_connections", "tcp"] == before["fastim_sessions", ""] == 0
 
@@ -35,6 +36,7 @@ async def test_what_the_runtime_counts_can_be_scraped() -> None:
         await line.open("jerry")
         await line.call(message("c"))
         await line.call(pb.GenericCommand(cmd=pb.conv, op=pb.status, i=5))
+        assert [node.tenant.io.words.mask(text) for text in (b"bad", b"good", b"worse")] == [b"***", b"good", b"***"]
         posted = MessagePosted("c", Kind.NORMAL, Message("m", Millis(1), 1, "x", b""), ("tom", "jerry"), origin=0)
         node.tenant.delivery.deliver(posted)
         lag.stop()
@@ -50,6 +52,9 @@ async def test_what_the_runtime_counts_can_be_scraped() -> None:
         assert after["fastim_commands_total", "Unknown"] == 1
         assert after["fastim_refusals_total", "4401"] == 1
         assert after["fastim_refusals_total", "4200"] == 1
+        assert after["fastim_words_texts_total", ""] == 3
+        assert after["fastim_words_masked_total", ""] == 2
+        assert after["fastim_words_listed", ""] == 2
         assert after["fastim_loop_lag_seconds", ""] >= 0
         assert after["fastim_loop_lag_max_seconds", ""] >= 0
 

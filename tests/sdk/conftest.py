@@ -27,7 +27,11 @@ def node() -> str:
 @pytest.fixture(scope="session")
 def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """One server for every scenario that leaves it alone; their client ids differ from run to run."""
-    settings = ("--set", "messages.unread_cap=100", "--set", "rest.subscriber_broadcasts_per_minute=0")
+    words = HERE.parent.parent / "examples" / "words.txt"
+    settings = (
+        *("--set", "messages.unread_cap=100", "--set", "rest.subscriber_broadcasts_per_minute=0"),
+        *("--set", "words.enabled=true", "--set", f"words.file={words}"),
+    )
     with ServerProcess(tmp_path_factory.mktemp("shared") / "data", *settings) as server:
         yield server
 

@@ -280,7 +280,7 @@ def _create_tables(environment: lmdb.Environment, version: int) -> None:
     with environment.begin(write=True) as transaction:
         tables = Tables(*(environment.open_db(name.encode(), txn=transaction) for name in Tables._fields))
         if version:
-            bring_up(transaction, tables)
+            bring_up(transaction, tables, version)
         transaction.put(_FORMAT_KEY, encode_packed(FORMAT), db=tables.meta)
 
 

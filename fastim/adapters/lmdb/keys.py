@@ -40,6 +40,7 @@ The tables::
     uses                   application, hash of the name                  until when it is remembered
     use_expiries           application, that moment, hash                 nothing
     purges                 application, conversation                      Conversation as it was, JSON
+    documents              application, name                              the document's bytes
 
 The number in ``token_hours`` is the next one in that hour, counted from the records that are there: LMDB's own numbers
 of its transactions begin again in a compacted copy. A key in it may lead to no token any more, or to one of a later

@@ -2,7 +2,7 @@
 
 The formats so far: the second has kicks and uses more than the first. The third has personal logs, patches, notices and
 all else that a table is new for; besides, a token knows its hour, members have acknowledged what they have read, and
-who is in a service conversation is found by the conversation, too.
+who is in a service conversation is found by the conversation, too. The fourth has documents more.
 """
 
 from __future__ import annotations
@@ -24,8 +24,13 @@ from fastim.core.conversation import Kind
 from fastim.core.unread import Membership
 
 
-def bring_up(transaction: lmdb.Transaction[bytes], tables: Tables) -> None:
-    """Change what is there; tables that are new are empty."""
+def bring_up(transaction: lmdb.Transaction[bytes], tables: Tables, version: int) -> None:
+    """Change what is there in format ``version``; tables that are new are empty."""
+    if version < 3:
+        _bring_up_to_third(transaction, tables)
+
+
+def _bring_up_to_third(transaction: lmdb.Transaction[bytes], tables: Tables) -> None:
     _give_tokens_their_hours(transaction, tables)
     services = _free_services_of_members(transaction, tables)
     subscribers: dict[bytes, int] = {}

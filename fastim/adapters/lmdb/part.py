@@ -12,7 +12,16 @@ import lmdb
 
 from fastim.adapters.lmdb.batch import Batch
 from fastim.adapters.lmdb.cache import ConversationCache
-from fastim.adapters.lmdb.changes import Unfinished, broadcasts, clients, conversations, messages, notices, retire
+from fastim.adapters.lmdb.changes import (
+    Unfinished,
+    broadcasts,
+    clients,
+    conversations,
+    documents,
+    messages,
+    notices,
+    retire,
+)
 from fastim.adapters.lmdb.environment import Environment
 from fastim.adapters.lmdb.keys import (
     CONVERSATION_BYTES,
@@ -540,6 +549,13 @@ class LmdbApplicationStore(Reads):
 
     def use_once(self, name: str, until: Millis) -> Awaitable[bool]:
         return self._writes.submit(partial(clients.use_once, self._key, use_hash(name), until))
+
+    def save_document(self, name: str, content: bytes | None) -> Awaitable[None]:
+        return self._writes.submit(partial(documents.save_document, self._key + name.encode(), content))
+
+    async def find_document(self, name: str) -> bytes | None:
+        with self._environment.reading() as transaction:
+            return transaction.get(self._key + name.encode(), db=self._environment.tables.documents)
 
     def retire(self, rules: Retention, now: Millis) -> Awaitable[int]:
         return self._writes.submit(partial(retire.retire, self._number, rules, now))

@@ -18,7 +18,7 @@ from fastim.core.units import Millis
 from fastim.core.unread import Head, Membership
 from fastim.core.will import Will
 
-FORMAT = 3
+FORMAT = 4
 """The version of tables, keys and values; a store that has a higher one is not opened."""
 
 

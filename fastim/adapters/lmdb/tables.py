@@ -37,3 +37,4 @@ class Tables(NamedTuple):
     uses: lmdb._Database
     use_expiries: lmdb._Database
     purges: lmdb._Database
+    documents: lmdb._Database

@@ -24,6 +24,7 @@ from fastim.adapters.lmdb.checks.clients import (
 from fastim.adapters.lmdb.checks.conversations import (
     check_applications,
     check_conversations,
+    check_documents,
     check_indexes,
     check_memberships,
     check_refusals,
@@ -39,6 +40,7 @@ __all__ = ["PROBLEMS_MAX", "Report", "verify"]
 
 _CHECKS: Final[tuple[Callable[[Findings], None], ...]] = (
     check_applications,
+    check_documents,
     check_conversations,
     check_messages,
     check_memberships,

@@ -131,6 +131,7 @@ class MemoryApplicationStore:
         self._stays: dict[tuple[str, str], Stay] = {}
         self._broadcasts: dict[str, Broadcast] = {}
         self._broadcasts_seen: dict[str, Millis] = {}
+        self._documents: dict[str, bytes] = {}
         self._arrived: set[str] = set()
         self._users: dict[int, set[str]] = {}
         self._grants: dict[tuple[str, bytes], Grant] = {}
@@ -503,6 +504,18 @@ class MemoryApplicationStore:
         if fresh:
             self._uses[name] = until
         return Done(fresh)
+
+    def save_document(self, name: str, content: bytes | None) -> Awaitable[None]:
+        if self._store.closed:
+            return _closed()
+        if content is None:
+            self._documents.pop(name, None)
+        else:
+            self._documents[name] = content
+        return Done(None)
+
+    async def find_document(self, name: str) -> bytes | None:
+        return self._documents.get(name)
 
     def retire(self, rules: Retention, now: Millis) -> Awaitable[int]:
         if self._store.closed:

@@ -1,4 +1,4 @@
-"""Applications, conversations, and who is in them."""
+"""Applications and what they keep, conversations, and who is in them."""
 
 from fastim.adapters.lmdb.checks.findings import Findings, name_of
 from fastim.adapters.lmdb.keys import (
@@ -48,6 +48,16 @@ def check_applications(findings: Findings) -> None:
         if application.id in names:
             findings.tell(f"application {application.id} is there twice")
         names.add(application.id)
+
+
+def check_documents(findings: Findings) -> None:
+    """Each is an application's and has a name."""
+    tables = findings.tables
+    for key, _ in findings.all(tables.documents):
+        if findings.get(tables.applications, key[:APPLICATION_BYTES]) is None:
+            findings.tell(f"document {key.hex()} belongs to no application")
+        if not key[APPLICATION_BYTES:]:
+            findings.tell(f"document {key.hex()} has no name")
 
 
 def check_conversations(findings: Findings) -> None:

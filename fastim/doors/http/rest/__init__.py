@@ -11,6 +11,7 @@ from fastim.doors.http.rest import (
     messages,
     service_conversations,
     storage,
+    words,
 )
 from fastim.doors.http.rest.calls import AnyCall
 from fastim.doors.http.rest.routes import add_rest
@@ -25,6 +26,7 @@ CALLS: tuple[AnyCall, ...] = (
     *service_conversations.CALLS,
     *clients.CALLS,
     *broadcasts.CALLS,
+    *words.CALLS,
     *clients_own.CALLS,
     *legacy.CALLS,
     *storage.CALLS,

@@ -4,7 +4,7 @@ The routes and ``/openapi.json`` are both made from it, so neither can say what 
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeGuard, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -12,6 +12,7 @@ from msgspec import Struct
 from fastim.core.application import Application
 from fastim.doors.http.rest.authentication import Access
 from fastim.ports.users import Users
+from fastim.runtime.back_office import BackOffice
 from fastim.runtime.spending import Spending
 from fastim.service.io import Io
 
@@ -21,6 +22,19 @@ class Nothing(Struct, frozen=True):
 
 
 NOTHING = Nothing()
+JSON_BYTES_MAX = 1_048_576
+"""Longest body of a call that does not say otherwise."""
+
+
+class Plain(Struct, frozen=True):
+    """What a call takes or answers that is a text and not JSON. Each kind says in its docstring what text.
+
+    Attributes:
+        data: UTF-8 is asked for and not checked.
+    """
+
+    data: bytes
+
 
 Query = TypeVar("Query", bound=Struct)
 Body = TypeVar("Body", bound=Struct)
@@ -34,9 +48,11 @@ class Asked(Struct, Generic[Query, Body], frozen=True):
     Attributes:
         application: Whose key it came with.
         io: Its ports.
+        office: Where its list of words is.
         path: The parts of the path that are in braces.
         body: What the call knows of the body.
-        text: All of it, a JSON object; there may be more in it where a call takes any column.
+        text: All of it, a JSON object; there may be more in it where a call takes any column. Empty where it is
+            ``Plain``.
         address: The caller's IP address, or empty.
         access: What the caller has shown.
         client_id: Whose session token came with it; empty unless the call wants one.
@@ -45,6 +61,7 @@ class Asked(Struct, Generic[Query, Body], frozen=True):
 
     application: Application
     io: Io
+    office: BackOffice
     path: Mapping[str, str]
     query: Query
     body: Body
@@ -65,8 +82,9 @@ class Call(Struct, Generic[Query, Body, Reply], frozen=True):
         tag: Which part of the reference it stands in.
         answer: Does it.
         query: What may stand in the query string.
-        body: What the body may hold.
-        reply: What comes back.
+        body: What the body may hold; a kind of ``Plain`` where it is no JSON.
+        reply: What comes back; likewise.
+        body_bytes: Longest body.
         spending: The quota that it comes out of, or ``None``.
     """
 
@@ -79,6 +97,7 @@ class Call(Struct, Generic[Query, Body, Reply], frozen=True):
     query: type[Query] = Nothing  # type: ignore[assignment]
     body: type[Body] = Nothing  # type: ignore[assignment]
     reply: Any = Nothing
+    body_bytes: int = JSON_BYTES_MAX
     spending: Spending | None = None
 
 
@@ -122,6 +141,11 @@ class NotThere(Exception):
     def __init__(self, text: str, code: int | None = None) -> None:
         super().__init__(text)
         self.code = code
+
+
+def is_plain(kind: object) -> TypeGuard[type[Plain]]:
+    """Whether it travels as text, and not as JSON."""
+    return isinstance(kind, type) and issubclass(kind, Plain)
 
 
 def read_text(data: bytes) -> str:

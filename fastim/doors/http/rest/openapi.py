@@ -9,8 +9,9 @@ import msgspec
 from msgspec import Struct
 
 from fastim.doors.http.rest.authentication import Access
-from fastim.doors.http.rest.calls import AnyCall, Nothing, OpenCall
+from fastim.doors.http.rest.calls import AnyCall, Nothing, OpenCall, is_plain
 
+PLAIN = "text/plain"
 DOCUMENT_PATH = "/openapi.json"
 _REFERENCES = "#/components/schemas/{name}"
 _IN_BRACES = re.compile(r"{(\w+)}")
@@ -53,8 +54,10 @@ def document(calls: Sequence[AnyCall], version: str) -> dict[str, Any]:
         version: Of the server.
     """
     kinds = [kind for call in calls for kind in (call.body, call.query, call.reply)]
-    schemas, components = msgspec.json.schema_components([*kinds, Problem], ref_template=_REFERENCES)
+    in_json = [Nothing if is_plain(kind) else kind for kind in kinds]
+    schemas, components = msgspec.json.schema_components([*in_json, Problem], ref_template=_REFERENCES)
     *of_calls, problem = schemas
+    of_calls = [_text(kind) if is_plain(kind) else schema for kind, schema in zip(kinds, of_calls, strict=True)]
     for component in components.values():
         _document(component)
     paths: dict[str, dict[str, Any]] = {}
@@ -89,7 +92,7 @@ def _operation(call: AnyCall, body: dict[str, Any], query: dict[str, Any], reply
     }
     if call.body is not Nothing:
         required = any(field.required for field in msgspec.structs.fields(call.body))
-        operation["requestBody"] = {"required": required, "content": {"application/json": {"schema": body}}}
+        operation["requestBody"] = {"required": required, "content": _content(call.body, body)}
     return operation
 
 
@@ -98,9 +101,17 @@ def _responses(call: AnyCall, reply: dict[str, Any]) -> dict[str, Any]:
         return {"200": _json("Done.", reply)}
     possible = [status for status in _PROBLEMS if status != "429" or call.spending is not None]
     return {
-        "200": _json("Done.", reply),
+        "200": {"description": "Done.", "content": _content(call.reply, reply)},
         **{status: {"$ref": f"#/components/responses/{status}"} for status in possible},
     }
+
+
+def _text(kind: type) -> dict[str, Any]:
+    return {"type": "string", "description": inspect.getdoc(kind)}
+
+
+def _content(kind: object, schema: dict[str, Any]) -> dict[str, Any]:
+    return {PLAIN if is_plain(kind) else "application/json": {"schema": schema}}
 
 
 def _json(description: str, schema: Any) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from fastim.doors.http.rest.calls import AnyCall
-from fastim.doors.http.rest.openapi import document
+from fastim.doors.http.rest.openapi import PLAIN, document
 
 _INTRODUCTION = """\
 # REST
@@ -29,6 +29,7 @@ rest $rooms -G --data-urlencode 'where={"m": "tom"}'
 ```
 
 Bodies are JSON objects of at most 1 MiB, whatever `Content-Type` says; what a call does not know in one is ignored.
+Where a call takes or answers a text instead, it says so.
 What an SDK understands as a typed message is JSON within the string `message`. Times are milliseconds since the epoch.
 A failure is an HTTP status and `{"code": ..., "error": ...}`, where the code is one of [these](errors.md) or the
 status.
@@ -83,7 +84,7 @@ def _section(method: str, path: str, operation: dict[str, Any], schemas: dict[st
         if one["in"] == "query"
     ]
     if "requestBody" in operation:
-        body = _resolved(operation["requestBody"]["content"]["application/json"]["schema"], schemas)
+        body = _resolved(_schema(operation["requestBody"]), schemas)
         rows += [
             _row(name, schema, required=name in body.get("required", ()), place="body", schemas=schemas)
             for name, schema in body.get("properties", {}).items()
@@ -91,10 +92,21 @@ def _section(method: str, path: str, operation: dict[str, Any], schemas: dict[st
         yield from ("", _plain(body["description"]))
     if rows:
         yield from ("", "| name | in | value | what it is |", "|---|---|---|---|", *rows)
-    yield from (
-        "",
-        f"Answers {_shape(operation['responses']['200']['content']['application/json']['schema'], schemas)}.",
-    )
+    yield from ("", _answers(operation["responses"]["200"], schemas))
+
+
+def _answers(response: dict[str, Any], schemas: dict[str, Any]) -> str:
+    schema = _schema(response)
+    if PLAIN in response["content"]:
+        return f"Answers a text. {_plain(schema['description'])}"
+    return f"Answers {_shape(schema, schemas)}."
+
+
+def _schema(described: dict[str, Any]) -> dict[str, Any]:
+    """Of a body or an answer, which each have one form."""
+    (form,) = described["content"].values()
+    schema: dict[str, Any] = form["schema"]
+    return schema
 
 
 def _access(operation: dict[str, Any]) -> str:

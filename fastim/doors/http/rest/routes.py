@@ -25,11 +25,13 @@ from fastim.doors.http.rest.calls import (
     Call,
     NotThere,
     OpenCall,
+    Plain,
+    is_plain,
     read_body,
     read_query,
     read_text,
 )
-from fastim.doors.http.rest.openapi import DOCUMENT_PATH, document
+from fastim.doors.http.rest.openapi import DOCUMENT_PATH, PLAIN, document
 from fastim.runtime.back_office import BackOffice
 
 SESSION_TOKEN = "X-LC-IM-Session-Token"
@@ -72,7 +74,7 @@ def _answering(office: BackOffice, call: Call[Any, Any, Any]) -> Callable[[web.R
             wait = 0 if call.spending is None else office.spend(calling.application, call.spending)
             if wait:
                 return problem(429, TOO_MANY, headers={hdrs.RETRY_AFTER: str(wait)})
-            return as_json(await _reply(office, call, asked))
+            return _response(await _reply(office, call, asked))
         except CodedError as error:
             return problem(_STATUSES.get(type(error), 400), str(error), code=error.code)
         except BadRequest as error:
@@ -93,6 +95,12 @@ async def _reply(office: BackOffice, call: Call[Any, Any, Any], asked: Asked[Any
         raise
 
 
+def _response(reply: Any) -> web.Response:
+    if isinstance(reply, Plain):
+        return web.Response(body=reply.data, content_type=PLAIN, charset="utf-8")
+    return as_json(reply)
+
+
 def _answering_anybody(call: OpenCall[Any]) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def answer(request: web.Request) -> web.Response:
         return as_json(call.answer())
@@ -108,13 +116,16 @@ async def _read(
     Raises:
         BadRequest: It is not what it has to be.
     """
-    text = read_text(await request.read())
+    data = await request.clone(client_max_size=call.body_bytes).read()
+    plain = is_plain(call.body)
+    text = "" if plain else read_text(data)
     return Asked(
         application=calling.application,
         io=office.io(calling.application),
+        office=office,
         path=request.match_info,
         query=read_query(request.query, call.query),
-        body=read_body(text, call.body),
+        body=call.body(data) if plain else read_body(text, call.body),
         text=text,
         address=request.app[PROXIES].client_address(request.remote, request.headers.getall(FORWARDED_FOR, ())),
         access=calling.access,
