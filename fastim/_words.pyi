@@ -73,8 +73,15 @@ class WordList:
 
     def __len__(self) -> int: ...
     @property
+    def problem_count(self) -> int:
+        """How many lines cannot be used."""
+
+    @property
     def problems(self) -> list[tuple[int, str]]:
         """What cannot be used: pairs of line (from 1; of a list of words, the word's index) and reason, in order."""
+
+    def first_problems(self, most: int) -> list[tuple[int, str]]:
+        """Return the first of ``problems``; all of a file that is no list may take a second, and hold the lock."""
 
     @property
     def memory_bytes(self) -> int:

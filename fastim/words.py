@@ -108,7 +108,7 @@ def explain(text: str, content: bytes, settings: Words) -> Explained:
     made = make(content, settings)
     encoded = os.fsencode(text)
     hits = [_explained(encoded, hit, made, settings) for hit in made.find(encoded)]
-    return Explained(made.mask(encoded).decode(errors="replace"), hits, len(made.problems))
+    return Explained(made.mask(encoded).decode(errors="replace"), hits, made.problem_count)
 
 
 def make(content: bytes, settings: Words) -> WordList:

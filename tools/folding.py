@@ -24,11 +24,16 @@ NOTICE = """\
    The rest comes from the Unicode Character Database {unicode}. */
 """
 
+# Control characters but those that are white space, which some clients show as nothing.
+CONTROLS = [code for code in (*range(0x20), *range(0x7F, 0xA0)) if not chr(code).isspace()]
 ZERO_WIDTH = [
-    *(0xAD, 0x34F, 0x61C, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x180B, 0x180C, 0x180D, 0x180E, 0x3164, 0xFEFF, 0xFFA0),
+    *CONTROLS,
+    *(0xAD, 0x34F, 0x61C, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFEFF, 0xFFA0), *range(0x180B, 0x1810),
+    *(0x16FE4, 0x1D159), *range(0xFFF0, 0xFFFC), *range(0x1BCA0, 0x1BCA4), *range(0x1D173, 0x1D17B),
     *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2070), *range(0xFE00, 0xFE10),
     *range(0xE0000, 0xE1000),
-    *range(0x300, 0x370), *range(0x1AB0, 0x1B00), *range(0x1DC0, 0x1E00), *range(0x20D0, 0x2100),
+    *range(0x300, 0x370), *range(0x483, 0x48A), *range(0x302A, 0x3030),
+    *range(0x1AB0, 0x1B00), *range(0x1DC0, 0x1E00), *range(0x20D0, 0x2100),
     *range(0xFE20, 0xFE30), *range(0x1F3FB, 0x1F400),
 ]  # fmt: skip
 
@@ -60,17 +65,20 @@ def main() -> None:
 
 
 def fold_width() -> dict[int, int]:
-    """Full and half width, styled and circled letters, radicals and compatibility ideographs: what reads the same."""
+    """Full and half width, styled and framed letters, radicals, compatibility ideographs: what reads the same."""
     folded = {}
     for code in every_character():
         style, *target = unicodedata.decomposition(chr(code)).split()[:3] or [""]
         ideograph = not style.startswith("<") and unicodedata.name(chr(code), "").startswith("CJK COMPATIBILITY IDEO")
         radical = style == "<compat>" and 0x2E80 <= code < 0x2FE0
-        if style in ("<wide>", "<narrow>", "<font>", "<circle>") or radical:
+        if style in ("<wide>", "<narrow>", "<font>", "<circle>", "<square>", "<super>", "<sub>") or radical:
             if len(target) == 1:
                 folded[code] = int(target[0], 16)
         elif ideograph and style:
             folded[code] = int(style, 16)
+    # White letters in black circles and squares: Unicode gives no decomposition for them.
+    for first in (0x1F150, 0x1F170):
+        folded |= {first + letter: ord("A") + letter for letter in range(26)}
     return {code: folded.get(target, target) for code, target in folded.items()}
 
 

@@ -178,11 +178,20 @@ cdef class WordList:
         return self.lexicon.word_count
 
     @property
+    def problem_count(self):
+        """How many lines cannot be used."""
+        return self.lexicon.problem_count
+
+    @property
     def problems(self):
         """What cannot be used: pairs of line (from 1; of a list of words, the word's index) and reason, in order."""
+        return self.first_problems(self.lexicon.problem_count)
+
+    def first_problems(self, uint32_t most):
+        """Return the first of ``problems``; all of a file that is no list may take a second, and hold the lock."""
         return [
             (self.lexicon.problems[i].line, REASONS[self.lexicon.problems[i].reason])
-            for i in range(self.lexicon.problem_count)
+            for i in range(min(most, self.lexicon.problem_count))
         ]
 
     @property
@@ -469,7 +478,7 @@ cdef int add_problem(Lexicon* lexicon, uint32_t line, int reason) noexcept nogil
 
 
 cdef bint is_blank(uint8_t byte) noexcept nogil:
-    return byte == c" " or byte == c"\t" or byte == c"\r"
+    return byte == c" " or byte == c"\t"
 
 
 cdef int split_lines(Lexicon* lexicon, const uint8_t* text, uint32_t size) noexcept nogil:
@@ -480,7 +489,7 @@ cdef int split_lines(Lexicon* lexicon, const uint8_t* text, uint32_t size) noexc
     while at < size:
         line += 1
         end = at
-        while end < size and text[end] != c"\n":
+        while end < size and text[end] != c"\n" and text[end] != c"\r":
             end += 1
         first = at
         last = end
@@ -491,6 +500,8 @@ cdef int split_lines(Lexicon* lexicon, const uint8_t* text, uint32_t size) noexc
         if first < last and text[first] != c"#":
             if add_source(lexicon, first, last - first, line) != FINE:
                 return NO_MEMORY
+        if end + 1 < size and text[end] == c"\r" and text[end + 1] == c"\n":
+            end += 1
         at = end + 1
     return FINE
 
@@ -1140,38 +1151,33 @@ cdef bint on_purpose(const Lexicon* lexicon, const Text* text, const Word* word,
                      uint32_t last) noexcept nogil:
     """Whether separators seem to be there to hide the word, and not by chance; ``docs/words.md`` has the rule."""
     cdef const uint8_t* counts = lexicon.counts + word.at
-    cdef uint32_t i, in_word = 0, pieces = 1, piece_runs = 1
+    cdef uint32_t i, in_word = 0, pieces = 1
     cdef uint32_t step = 0  # run of the word that character i belongs to
-    cdef uint8_t between_letters = 0, between_others = 0, mixed = 0
-    cdef bint spelled = True, letter, previous_letter, first_letter
+    cdef uint8_t between_letters = 0, between_others = 0, mixed = 0, gap
+    cdef bint spelled = True, own, letter, previous_letter, first_letter
     cdef bint starts, ends
     first_letter = previous_letter = is_letter(character_at(text, first))
     for i in range(first + 1, last + 1):
         letter = is_letter(character_at(text, i))
+        gap = text.gap[i]
         if i == text.first[run + step + 1]:
             in_word += counts[step]
             step += 1
-            if text.gap[i]:
-                pieces += 1
-                piece_runs = 1
-            else:
-                piece_runs += 1
+            own = word.own_gaps >> in_word & 1
+            if gap == 0:
                 spelled = False
-            if text.gap[i] and not word.own_gaps >> in_word & 1:
-                if letter and previous_letter:
-                    between_letters |= text.gap[i]
-                elif letter or previous_letter:
-                    mixed |= text.gap[i]
-                else:
-                    between_others |= text.gap[i]
-        elif text.gap[i]:
-            # Within a run: as good as between any two.
+        else:
+            own = gap and word.own_gaps and gap_in_run(word, in_word, counts[step])
+        if gap:
             pieces += 1
-            if not (word.own_gaps and gap_in_run(word, in_word, counts[step])):
-                if letter:
-                    between_letters |= text.gap[i]
-                else:
-                    between_others |= text.gap[i]
+            if own:
+                pass
+            elif letter and previous_letter:
+                between_letters |= gap
+            elif letter or previous_letter:
+                mixed |= gap
+            else:
+                between_others |= gap
         previous_letter = letter
     starts = first == 0 or text.gap[first] != 0
     ends = last + 1 == text.characters or text.gap[last + 1] != 0

@@ -25,14 +25,15 @@ class WordListError(FastimError):
 
     Args:
         says: What is wrong, where it is not the lines; with ``problems``, what comes before them.
-        problems: Lines that cannot be used, from 1, and what is wrong with each, in order.
+        problems: Lines that cannot be used, from 1, and what is wrong with each, in order: the first ``TOLD``.
+        count: How many there are.
     """
 
-    _TOLD = 20
+    TOLD = 20
 
-    def __init__(self, says: str, problems: Sequence[tuple[int, str]] = ()) -> None:
-        told = "; ".join(f"line {number} {reason}" for number, reason in problems[: self._TOLD])
-        untold = len(problems) - self._TOLD
+    def __init__(self, says: str, problems: Sequence[tuple[int, str]] = (), count: int = 0) -> None:
+        told = "; ".join(f"line {number} {reason}" for number, reason in problems)
+        untold = count - len(problems)
         super().__init__(f"{says}{told}{f'; and {untold} more lines' if untold > 0 else ''}")
         self.problems = tuple(problems)
 

@@ -5,7 +5,7 @@ What counts as a hit is decided by the list, see ``fastim._words``.
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import msgspec
 from msgspec import Struct
@@ -39,15 +39,17 @@ def corrected(message: Message) -> Message:
 def masked(body: bytes, mask: Callable[[bytes], bytes]) -> bytes:
     """``body``, which is not binary, with its hits masked; the same object when there are none.
 
-    Of a typed message only ``_lctext`` is looked at, of any other all of it; of one that is JSON to some and not to
+    Of a typed message only ``_lctext`` is looked at, of any other all of it; of one that is typed to some and not to
     others, both. All else stays as it is, to the byte. Source: rule 9.3.
     """
     try:
         typed = _typed.decode(body)
-    except (msgspec.DecodeError, RecursionError):
-        return mask(_with_text_masked(body, mask)) if body.lstrip().startswith(b"{") else mask(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return mask(_with_texts_masked(body, mask)) if b"{" in body else mask(body)
     if typed.type is None:
-        return mask(body)
+        return mask(body if typed.text is None else _with_texts_masked(body, mask))
+    if body.count(_NAME) > 1 or _ESCAPED_ASCII in body:  # it may have several texts, and some clients show the first
+        return _with_texts_masked(body, mask)
     if typed.text is None:
         return body
     text = typed.text.encode()
@@ -63,44 +65,47 @@ class _Typed(Struct):
 _typed: msgspec.json.Decoder[_Typed] = msgspec.json.Decoder(_Typed)
 
 _TEXT = "_lctext"
+_NAME = _TEXT.encode()
+_ESCAPED_ASCII = b"\\u00"
 _MARK = re.compile(r'["{}\[\]]')
 _STRING = re.compile(r'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 _COLON = re.compile(r"[ \t\r\n]*:")
 
 
 def _with_text(body: bytes, text: bytes) -> bytes:
-    """``body``, a JSON object, with ``text`` for its ``_lctext``."""
+    """``body``, a JSON object, with ``text`` for its one ``_lctext``."""
     document = body.decode(errors="surrogateescape")
-    place = _place_of_text(document)
-    assert place is not None  # it was read from there
-    return _spliced(document, place, text)
+    (place,) = _places_of_text(document)
+    return f"{document[: place.start]}{_written(text)}{document[place.stop :]}".encode(errors="surrogateescape")
 
 
-def _with_text_masked(body: bytes, mask: Callable[[bytes], bytes]) -> bytes:
-    """The same, with its own text masked, as far as one can be found."""
+def _with_texts_masked(body: bytes, mask: Callable[[bytes], bytes]) -> bytes:
+    """``body`` with its own texts masked, as far as any can be found."""
     document = body.decode(errors="surrogateescape")
-    place = _place_of_text(document)
-    found = None if place is None else _decoded(document[place])
-    if place is None or found is None:
-        return body
-    text = found.encode(errors="surrogatepass")
-    changed = mask(text)
-    return body if changed is text else _spliced(document, place, changed)
+    pieces: list[str] = []
+    end = 0
+    for place in _places_of_text(document):
+        found = _decoded(document[place])
+        text = b"" if found is None else found.encode(errors="surrogatepass")
+        changed = mask(text)
+        if changed is not text:
+            pieces += (document[end : place.start], _written(changed))
+            end = place.stop
+    return "".join((*pieces, document[end:])).encode(errors="surrogateescape") if pieces else body
 
 
-def _spliced(document: str, place: slice, text: bytes) -> bytes:
+def _written(text: bytes) -> str:
     plain = text.decode(errors="surrogatepass")
     # Half of a character has no UTF-8: it goes as it came, escaped.
-    value = json.dumps(plain, ensure_ascii=any("\ud800" <= letter <= "\udfff" for letter in plain))
-    return f"{document[: place.start]}{value}{document[place.stop :]}".encode(errors="surrogateescape")
+    return json.dumps(plain, ensure_ascii=any("\ud800" <= letter <= "\udfff" for letter in plain))
 
 
-def _place_of_text(document: str) -> slice | None:
-    """Where the value of ``_lctext`` is; of several the last, which is the one that counts. ``None``: it is no text.
+def _places_of_text(document: str) -> Iterator[slice]:
+    """Where each value of ``_lctext`` is that is a text.
 
     It looks at each letter once and calls itself for nothing: it is given what decoders gave up.
     """
-    found, name, depth, place = None, None, 0, 0
+    name, depth, place = None, 0, 0
     while (mark := _MARK.search(document, place)) is not None:
         place = mark.end()
         if mark[0] != '"':
@@ -116,10 +121,9 @@ def _place_of_text(document: str) -> slice | None:
             continue
         if _COLON.match(document, place):
             name = _decoded(string[0]) if "\\" in string[0] else string[0][1:-1]
-            found = None if name == _TEXT else found
         elif name == _TEXT:
-            found, name = slice(string.start(), string.end()), None
-    return found
+            yield slice(string.start(), string.end())
+            name = None
 
 
 def _decoded(string: str) -> str | None:

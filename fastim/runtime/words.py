@@ -7,6 +7,7 @@ configuration names.
 
 import asyncio
 import heapq
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
@@ -220,7 +221,7 @@ class LocalWords:
         if not self._settings.file:
             return None
         try:
-            text = await asyncio.to_thread(path.read_bytes)
+            text = await asyncio.to_thread(_content, path)
         except OSError as error:
             raise WordListError(f"{path} cannot be read: {error.strerror or error}") from error
         return await _make(text, self._settings.switches, f"{path}: ")
@@ -235,6 +236,13 @@ class LocalWords:
         _log.error(event, application=self._application.id, reason=str(error))
 
 
+def _content(path: Path) -> bytes:
+    # A pipe would be waited for, and every later change of the list with it.
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise WordListError(f"{path} cannot be read: it is no ordinary file")
+    return path.read_bytes()
+
+
 async def _make(text: bytes, switches: Switches, name: str = "") -> WordList:
     """The list that ``text`` is, made in another thread.
 
@@ -247,8 +255,8 @@ async def _make(text: bytes, switches: Switches, name: str = "") -> WordList:
             words = WordList.parse(text, **switches)
         except ValueError as error:
             raise WordListError(f"{name}{error}") from error
-        if problems := words.problems:
-            raise WordListError(name, problems)
+        if words.problem_count:
+            raise WordListError(name, words.first_problems(WordListError.TOLD), words.problem_count)
         return words
 
     return await asyncio.to_thread(make)

@@ -94,7 +94,7 @@ class TestWhat:
             ('{"_lctype":-1,"_lctext":"b\\u0061d"}', '{"_lctype":-1,"_lctext":"***"}'),
             ('{"_lctype":-1,"_lctext":"\\u574f\\n\\"坏\\""}', '{"_lctype":-1,"_lctext":"***\\n\\"***\\""}'),
             ('{"_lctype":-1,"_lctex\\u0074":"bad"}', '{"_lctype":-1,"_lctex\\u0074":"***"}'),
-            ('{"_lctype":-1,"_lctext":"bad","_lctext":"a bad"}', '{"_lctype":-1,"_lctext":"bad","_lctext":"a ***"}'),
+            ('{"_lctype":-1,"_lctext":"bad","_lctext":"a bad"}', '{"_lctype":-1,"_lctext":"***","_lctext":"a ***"}'),
             (
                 '{"_lctype":-1,"a":{"_lctext":"bad"},"b":["_lctext","bad",":"],"_lctext":"bad"}',
                 '{"_lctype":-1,"a":{"_lctext":"bad"},"b":["_lctext","bad",":"],"_lctext":"***"}',
@@ -156,6 +156,29 @@ class TestWhatDecodersGiveUp:
         inner = "1".join(bracket * depth for bracket in brackets)
         body = f'{{"_lctype":-1,"x":{inner},"_lctext":"b\\u0061d"}}'
         assert masked(body.encode(), mask).decode() == body.replace("b\\u0061d", "***")
+
+    def test_bytes_in_the_text_that_are_no_text_hide_nothing(self) -> None:
+        left = masked(b'{"_lctype":-1,"_lctext":"b\\u0061d \xff"}', mask)
+        assert left.startswith(b'{"_lctype":-1,"_lctext":"*** ')
+
+    @pytest.mark.parametrize("before", [b"\xef\xbb\xbf", b"/**/ ", b"\x00", b"\xc2\xa0", b"\x1e"])
+    def test_what_some_clients_skip_before_it_hides_nothing(self, before: bytes) -> None:
+        body = before + b'{"_lctype":-1,"_lctext":"b\\u0061d"}'
+        assert masked(body, mask) == before + b'{"_lctype":-1,"_lctext":"***"}'
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            '{"_lctype":-1,"_lctext":"b\\u0061d","_lctext":"good"}',
+            '{"_lctype":-1,"_lctext":"b\\u0061d","_lctext":null}',
+            '{"_lctype":-1,"_lct\\u0065xt":"bad","_lctext":"good"}',
+            '{"_lctype":-1,"_lctext":"b\\u0061d","_lctype":null}',
+            '{"_lctype":null,"_lctext":"b\\u0061d"}',
+        ],
+    )
+    def test_a_name_that_is_there_twice_hides_nothing_from_those_who_take_the_first(self, body: str) -> None:
+        shown = dict(reversed(json.loads(masked(body.encode(), mask), object_pairs_hook=list)))
+        assert shown["_lctext"] == "***"
 
     def test_half_of_a_character_hides_nothing_and_stays(self) -> None:
         body = b'{"_lctype":-1,"_lctext":"b\\u0061d \\ud83d"}'

@@ -37,7 +37,8 @@ class Switches:
 
     def is_separator(self, character: str) -> bool:
         skin_tone = "\U0001f3fb" <= character <= "\U0001f3ff"
-        if self.separators == "none" or skin_tone or unicodedata.category(character) in ("Mn", "Cf"):
+        unseen = unicodedata.category(character) in ("Mn", "Me", "Cc", "Cf") and not character.isspace()
+        if self.separators == "none" or skin_tone or unseen or character in "\u2800\U0001d159":
             return False
         return not self.fold(character)
 

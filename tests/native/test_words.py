@@ -5,7 +5,6 @@ import time
 import tracemalloc
 from collections import Counter
 from dataclasses import asdict, replace
-from itertools import pairwise
 from pathlib import Path
 
 import ahocorasick
@@ -101,6 +100,12 @@ def test_with_folding_the_hits_are_those_of_the_folded_text(
     found = list_of(words, switches)
     assert found.find(text) == expected
     assert found.mask(text) == oracle.mask(text, expected)
+
+
+def test_letters_that_are_equal_once_folded_are_two_when_they_are_parted() -> None:
+    words = ["11aⓐ"]
+    for text in ("11a ⓐ11", "11a ⓐ", "11aⓐ 11a.ⓐ1", "11a,ⓐ", "ⓐa ⓐ"):
+        assert list_of(words, Switches()).find(text) == oracle.find(words, text, Switches())
 
 
 @given(plain_words, plain_texts, switches_of)
@@ -241,6 +246,8 @@ def test_one_of_two_doubled_letters_is_ordinary_spelling() -> None:
         ("⼈⺟豈更", "人母岂更"),
         ("ｶｼﾞﾉ", "カシ\u3099ノ"),
         ("e\u0301\u200b\u2060\ufe0fx", "ex"),
+        ("🄲🅰🆂🅘ⁿₒ ㊙", "casino秘"),
+        ("a\x00b\x1bc\x7fd\x9de\u2800f\ufff9g\u0489h\u302ai\U0001d173j", "abcdefghij"),
         ("👨‍👩‍👧 👍🏽", "👨👩👧👍"),
     ],
 )
@@ -274,6 +281,13 @@ def test_a_file_has_a_word_per_line_and_comments() -> None:
     assert found.mask("casino FREE MONEY 賭博") == "*** *** ***"
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lines_end_as_on_any_system(end: str) -> None:
+    found = WordList.parse(f"casino{end}{end} 赌博 {end}# no{end}...{end}x".encode())
+    assert [(found.word(i), found.line(i)) for i in (0, 1, 3)] == [("casino", 1), ("赌博", 3), ("x", 6)]
+    assert [line for line, _ in found.problems] == [5]
+
+
 def test_bad_lines_are_told_by_number_and_left_out() -> None:
     lines = [b"good", b"\xff\xfe", b"x" * 65, b"...", "\u200b".encode(), b"y" * 64, b"caf\xe9"]
     found = WordList.parse(b"\n".join(lines))
@@ -284,6 +298,11 @@ def test_bad_lines_are_told_by_number_and_left_out() -> None:
         (5, "has only characters that are read over"),
         (7, "is not UTF-8"),
     ]
+    assert (found.problem_count, found.first_problems(2), found.first_problems(9)) == (
+        5,
+        found.problems[:2],
+        found.problems,
+    )
     assert len(found) == 2
     assert found.mask("good" + "y" * 64 + "x" * 65) == "******" + "x" * 65
 
@@ -361,17 +380,17 @@ def test_other_threads_run_while_a_list_is_made() -> None:
     spent = []
 
     def make() -> None:
-        begun = time.perf_counter()
+        begun = time.thread_time()
         WordList.parse(words)
-        spent.append(time.perf_counter() - begun)
+        spent.append(time.thread_time() - begun)
 
+    # Of the processor, and not by the clock: on a busy machine everybody waits.
+    begun = time.thread_time()
     maker = threading.Thread(target=make)
-    moments = [time.perf_counter()]
     maker.start()
     while maker.is_alive():
-        moments.append(time.perf_counter())
-    longest_pause = max(later - earlier for earlier, later in pairwise(moments))
-    assert longest_pause < spent[0] / 2
+        pass
+    assert time.thread_time() - begun > spent[0] / 4
 
 
 # --- Bounded work -----------------------------------------------------------------------------------------------------

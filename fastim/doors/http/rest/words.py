@@ -13,7 +13,8 @@ from fastim.doors.http.rest.calls import Asked, BadRequest, Call, Nothing, NotTh
 
 LIST_BYTES_MAX = 16_777_216
 """Longest list: each of 100,000 words may have 167 bytes, which is 55 Chinese characters."""
-TEXT_CHARACTERS_MAX = 65_536
+TEXT_CHARACTERS_MAX = 8_192
+"""Longest text to try: the loop waits for it, and each of its characters may be in many hits."""
 HITS_MAX = 1_000
 
 _TAG = "Words"
