@@ -52,12 +52,21 @@ async def test_a_list_is_forgotten() -> None:
         assert await heard(rest, "coffee") == "coffee"
 
 
-async def test_an_empty_list_masks_nothing() -> None:
+async def test_a_list_without_words_masks_nothing() -> None:
     async with office() as rest:
         await put(rest, DRINKS)
-        assert await put(rest, b"") == (200, {"words": 0})
+        assert await put(rest, b"# none\n") == (200, {"words": 0})
         assert await heard(rest, "coffee") == "coffee"
-        assert await rest.get(WORDS) == ""
+        assert await rest.get(WORDS) == "# none\n"
+
+
+async def test_an_upload_without_a_list_is_refused_and_the_old_one_stays() -> None:
+    async with office() as rest:
+        await put(rest, DRINKS)
+        status, answer = await put(rest, b"")
+        assert (status, answer["code"]) == (400, 400)
+        assert "DELETE" in answer["error"]
+        assert await heard(rest, "coffee") == "***"
 
 
 async def test_lines_that_cannot_be_used_are_all_named_and_the_old_list_stays() -> None:

@@ -104,6 +104,8 @@ class Statistics(Struct, frozen=True):
 
 
 async def _replace(asked: Asked[Nothing, WordFile]) -> Listed:
+    if not asked.body.data:  # a file that was forgotten must not switch the filter off
+        raise BadRequest("body: there is no list; DELETE takes away the one that is stored")
     return await _save(asked, asked.body.data)
 
 
