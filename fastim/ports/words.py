@@ -6,6 +6,11 @@ from typing import Protocol
 class Words(Protocol):
     """The list in force; another may take its place between any two calls."""
 
+    @property
+    def active(self) -> bool:
+        """Whether there is a list in force: else nothing has to be looked at."""
+        ...
+
     def mask(self, text: bytes) -> bytes:
         """``text`` with ``***`` for every hit, or itself, the same object, when there is none or no list in force.
 

@@ -67,10 +67,10 @@ class WordStatistics(Struct, frozen=True):
 
 
 class Hit(Struct, frozen=True):
-    """A place in a text.
+    """A place in a text that has a listed word.
 
     Attributes:
-        start: Its first character.
+        start: Its first character, counted from 0 in code points.
         end: The one past its last.
         line: Where the word is in the list, from 1.
     """
@@ -124,6 +124,10 @@ class LocalWords:
     def is_of_a_file(self) -> bool:
         """Whether the list is read again from a file when there is a reload."""
         return self._settings.file != "" and self._source != "stored"
+
+    @property
+    def active(self) -> bool:
+        return self._settings.enabled and self._list is not None
 
     def mask(self, text: bytes) -> bytes:
         if self._list is None or not self._settings.enabled:

@@ -24,7 +24,7 @@ def filtered(io: Io, conversation: Conversation, said: Said) -> Said:
 
 def cleaned(io: Io, said: Said) -> Said:
     """The same, wherever it is said."""
-    if said.binary:
+    if said.binary or not io.words.active:
         return said
     body = masked(said.body, io.words.mask)
     return said if body is said.body else replace(said, body=body)

@@ -1,5 +1,6 @@
 """Roles, silence and blocks that are given while the server is killed."""
 
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Hashable
 from typing import Any
@@ -28,8 +29,9 @@ class Governing(Feature):
             self.chance.shuffle(tasks)
             self.tasks[owner] = tasks
 
+    @abstractmethod
     def command(self, conversation: str, guest: str) -> pb.GenericCommand:
-        raise NotImplementedError
+        """What an owner asks for, of one guest in one conversation."""
 
     async def ask_owners(self, house: House, command: Any) -> dict[str, pb.GenericCommand]:
         """What owners are answered to a command about each conversation."""

@@ -1,6 +1,7 @@
 """A server under features: who works there until it is killed, and who looks around afterwards."""
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from random import Random
@@ -48,7 +49,7 @@ class Call(NamedTuple):
     body: dict[str, Any]
 
 
-class Feature:
+class Feature(ABC):
     """One thing that the server can do, done many times while it is killed.
 
     Attributes:
@@ -77,17 +78,17 @@ class Feature:
     def names(self, what: str, count: int) -> list[str]:
         return [self.name(what, number) for number in range(count)]
 
+    @abstractmethod
     async def prepare(self, house: "House") -> None:
         """Make what is needed, and the tasks."""
-        raise NotImplementedError
 
     def told(self, command: pb.GenericCommand) -> Hashable | None:
         """What ``command``, which nobody asked for, says was done."""
         return None
 
+    @abstractmethod
     async def look(self, house: "House") -> Views:
         """What is there after the crash."""
-        raise NotImplementedError
 
 
 class Visit:

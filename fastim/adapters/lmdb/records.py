@@ -109,7 +109,6 @@ decode_broadcast = msgspec.msgpack.Decoder(Broadcast).decode
 decode_staying = msgspec.msgpack.Decoder(Staying).decode
 decode_users = msgspec.msgpack.Decoder(Users).decode
 decode_visitor = msgspec.msgpack.Decoder(Visitor).decode
-decode_place = msgspec.msgpack.Decoder(Place).decode
 decode_moment = msgspec.msgpack.Decoder(Millis).decode
 decode_number = msgspec.msgpack.Decoder(int).decode
 

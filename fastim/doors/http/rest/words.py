@@ -10,6 +10,7 @@ from msgspec import Meta, Struct
 from fastim.core.errors import WordListError
 from fastim.doors.http.rest.authentication import Access
 from fastim.doors.http.rest.calls import Asked, BadRequest, Call, Nothing, NotThere, Plain
+from fastim.runtime.words import Hit, WordHits
 
 LIST_BYTES_MAX = 16_777_216
 """Longest list: each of 100,000 words may have 167 bytes, which is 55 Chinese characters."""
@@ -37,21 +38,6 @@ class Text(Struct, frozen=True):
     text: Annotated[str, Meta(max_length=TEXT_CHARACTERS_MAX)]
 
 
-class Hit(Struct, frozen=True):
-    """A place in a text that has a listed word.
-
-    Attributes:
-        start: Its first character, counted from 0 in code points.
-        end: The one past its last.
-        line: Where the word is in the list, from 1.
-    """
-
-    start: int
-    end: int
-    word: str
-    line: int
-
-
 class Tested(Struct, frozen=True):
     """What would become of a text; of many hits the first 1,000."""
 
@@ -67,18 +53,6 @@ class StatisticsQuery(Struct, frozen=True):
     """
 
     limit: Annotated[int, Meta(ge=0, le=1_000)] = 20
-
-
-class WordHits(Struct, frozen=True):
-    """How often a word was met.
-
-    Attributes:
-        line: Where it is in the list, from 1.
-    """
-
-    word: str
-    line: int
-    count: int
 
 
 class Statistics(Struct, frozen=True):
@@ -130,7 +104,7 @@ async def _save(asked: Asked[Any, Any], content: bytes | None) -> Listed:
 
 async def _test(asked: Asked[Nothing, Text]) -> Tested:
     tested = asked.office.words(asked.application).test(asked.body.text)
-    return Tested(tested.masked, [Hit(one.start, one.end, one.word, one.line) for one in tested.hits[:HITS_MAX]])
+    return Tested(tested.masked, list(tested.hits[:HITS_MAX]))
 
 
 async def _count(asked: Asked[StatisticsQuery, Nothing]) -> Statistics:
@@ -142,7 +116,7 @@ async def _count(asked: Asked[StatisticsQuery, Nothing]) -> Statistics:
         counted.loaded_at,
         counted.texts,
         counted.masked,
-        [WordHits(one.word, one.line, one.count) for one in counted.hits],
+        list(counted.hits),
     )
 
 
