@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 ARGS ?=
+FASTIM_BUILD ?= release
 TESTS ?= tests
 PYTEST_ARGS ?=
 FASTIM_CRASH_POINTS ?= 50
@@ -17,10 +18,11 @@ STUBBED := $(patsubst fastim/%.pyi,fastim.%,$(wildcard fastim/_*.pyi))
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help serve build test check lint types contracts stubs workflows fragments test-native
-.PHONY: sanitize sanitized fuzz conformance e2e sdk sdk-deps crash bench bench-spine annotate proto changelog wheels clean
+.PHONY: sanitize sanitized fuzz conformance e2e sdk sdk-deps crash bench bench-spine bench-rooms annotate proto changelog wheels clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-22s %s\n", $$1, $$2}'
+	@echo 'FASTIM_BUILD=portable builds without the calls that only Linux has.'
 	@echo 'PYTHON names the Python (3.11 or newer) to make .venv with; ARGS go to serve, TESTS and PYTEST_ARGS to pytest.'
 
 serve: build ## build and start a server with its data in ./data; ARGS="..." adds flags
@@ -99,6 +101,14 @@ bench-spine: build ## durable sends, memory of idle sessions, inbound sends, lis
 	$(BIN)/python -m bench.inbound
 	$(BIN)/python -m bench.words_reload
 
+bench-rooms: build ## chat rooms: sends beside C, the whole command, slow readers, storms; 20 minutes on a quiet machine; Linux, cc
+	$(BIN)/python -m bench.fanout
+	$(BIN)/python -m bench.room
+	$(BIN)/python -m bench.room --peer-ids
+	$(BIN)/python -m bench.slow_readers
+	$(BIN)/python -m bench.storms
+	$(BIN)/python -m bench.idle_memory --sessions 15000 --rounds 3
+
 annotate: build ## write Cython's annotated pages to build/cython/annotate
 	@$(call quietly,build/annotate.log,FASTIM_BUILD=annotate $(BIN)/python setup.py -q build_ext --build-lib build/annotate)
 	@find build/cython/annotate -name '*.html'
@@ -149,11 +159,16 @@ $(VENV)/.conformance: pyproject.toml $(VENV)/.tools
 	@$(call quietly,$(VENV)/conformance.log,$(PIP) --group conformance)
 	@touch $@
 
-build/.native: $(NATIVE) setup.py $(VENV)/.installed
+build/.native: $(NATIVE) setup.py $(VENV)/.installed build/.$(FASTIM_BUILD)
 	@$(BIN)/python tools/preflight.py
-	@mkdir -p build
 	@echo 'Compiling the native modules' >&2
-	@$(call quietly,build/native.log,FASTIM_BUILD=release $(BIN)/python setup.py -q build_ext --inplace)
+	@$(call quietly,build/native.log,FASTIM_BUILD=$(FASTIM_BUILD) $(BIN)/python setup.py -q build_ext --inplace)
+	@touch $@
+
+# Says which build is in place; there is one of them, so another build compiles anew.
+build/.release build/.portable:
+	@mkdir -p build
+	@rm -f build/.release build/.portable
 	@touch $@
 
 build/proto/.installed: pyproject.toml $(VENV)/.installed

@@ -3,6 +3,7 @@
 ``FASTIM_BUILD`` picks the build; anything but ``release`` is for work on the native modules:
 
 - ``release`` (default): optimised.
+- ``portable``: release without a call or flag that only Linux has.
 - ``annotate``: release, and an HTML page per module under ``build/cython/annotate/`` that shows where C calls Python.
 - ``checked``: every check Cython has, C assertions, debug symbols.
 - ``trace``: line tracing and profiling hooks, for coverage and profilers.
@@ -24,7 +25,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 SOURCES = Path("ext")
-BUILDS = ("release", "annotate", "checked", "trace", "sanitize")
+BUILDS = ("release", "portable", "annotate", "checked", "trace", "sanitize")
 BUILD = os.environ.get("FASTIM_BUILD") or "release"
 if BUILD not in BUILDS:
     sys.exit(f"FASTIM_BUILD={BUILD} is not a build: use one of {', '.join(BUILDS)}")
@@ -41,13 +42,17 @@ DIRECTIVES: dict[str, bool | str] = {
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
 COMPILE = {
     "release": ["-O3"],
+    "portable": ["-O3"],
     "annotate": ["-O3"],
     "checked": ["-O1", "-g", "-UNDEBUG"],
     "trace": ["-O1", "-g"],
     "sanitize": ["-O1", "-g", "-fno-omit-frame-pointer", *SANITIZERS],
 }
 LINK = {"sanitize": SANITIZERS}
-MACROS: dict[str, list[tuple[str, str | None]]] = {"trace": [("CYTHON_TRACE", "1")]}
+MACROS: dict[str, list[tuple[str, str | None]]] = {
+    "portable": [("FASTIM_PORTABLE", "1")],
+    "trace": [("CYTHON_TRACE", "1")],
+}
 if BUILD == "checked":
     DIRECTIVES |= {"nonecheck": True, "overflowcheck": True}
 elif BUILD == "trace":

@@ -12,8 +12,10 @@ from collections.abc import Sequence
 
 import structlog
 import uvloop
+from msgspec import Struct, field
 from msgspec.structs import replace
 
+from fastim._fanout import Fanout
 from fastim.adapters.inprocess import InProcessBus
 from fastim.adapters.lmdb import LmdbStore
 from fastim.adapters.lmdb.metrics import StoreCollector
@@ -38,14 +40,17 @@ from fastim.runtime.deadlines import Deadlines
 from fastim.runtime.delivery import Delivery
 from fastim.runtime.dispatch import Dispatcher, Tenant
 from fastim.runtime.gateway import Gateway
+from fastim.runtime.ingress import Governor, LocalIngress
 from fastim.runtime.lag import LoopLag
 from fastim.runtime.lanes import LocalLanes
 from fastim.runtime.limits import LimitCounters
 from fastim.runtime.memory import MemoryBudget
-from fastim.runtime.metrics import MemoryCollector, Metrics, ServerCollector
+from fastim.runtime.metrics import MemoryCollector, Metrics, RoomCollector, ServerCollector
+from fastim.runtime.outbound import fanout_of
 from fastim.runtime.pace import SharedPace
 from fastim.runtime.presence import Presence
 from fastim.runtime.quotas import Quotas
+from fastim.runtime.room_logs import RoomLogs
 from fastim.runtime.rooms import LocalRooms
 from fastim.runtime.words import LocalWords
 from fastim.service import rooms
@@ -155,25 +160,28 @@ class Node:
         loop = asyncio.get_running_loop()
         self._dispatcher = Dispatcher(Quotas(settings.limits, counters, loop.time))
         self._deadlines = Deadlines(asyncio.get_running_loop())
-        self._lag = LoopLag()
+        governor = Governor(settings.limits.governor_lag_milliseconds)
+        self._lag = LoopLag(governor.hear)
         self._listeners: list[Listener] = []
         self._reloading: set[asyncio.Task[None]] = set()
         rules = [(application, retention(application, loaded)) for application in applications]
         self._sweeping = asyncio.create_task(_sweep(store, rules))
-        self.gateway = Gateway(self._dispatcher, self._deadlines, settings.limits, settings.delivery, counters)
+        fanout = fanout_of(settings.delivery)
+        self.gateway = Gateway(self._dispatcher, self._deadlines, settings.limits, settings.delivery, fanout, counters)
         self.addresses: dict[str, str] = {}
         self._memory = MemoryBudget(self.gateway, settings.limits.memory_bytes or machine_bytes() // 2)
         self._metrics = Metrics(
             ServerCollector(self.gateway, self._dispatcher, self._lag),
+            RoomCollector(fanout, self._dispatcher, governor),
             MemoryCollector(self._memory),
             StoreCollector(lambda: store.statistics),
         )
         self._office = BackOffice(
             self._dispatcher, lambda application: loaded.for_application(application.settings).rest, time.time
         )
-        pace = SharedPace()
+        shared = Shared(loaded, store, fanout, counters, governor)
         for application in applications:
-            self._dispatcher.add(tenant(application, loaded, store, pace))
+            self._dispatcher.add(tenant(application, shared))
 
     async def prepare(self) -> None:
         """Deal with what an earlier run left behind: its sessions are over, and their devices may come back.
@@ -285,15 +293,28 @@ async def _reload_words(lists: Sequence[LocalWords]) -> None:
         await one.reload()
 
 
-def tenant(application: Application, loaded: Loaded, store: Store, pace: Pace) -> Tenant:
-    """The parts that ``application`` has to itself, and the pace of all that runs in this loop."""
+class Shared(Struct, frozen=True):
+    """What all applications of a loop have together."""
+
+    loaded: Loaded
+    store: Store
+    fanout: Fanout
+    counters: LimitCounters
+    governor: Governor
+    pace: Pace = field(default_factory=SharedPace)
+
+
+def tenant(application: Application, shared: Shared) -> Tenant:
+    """The parts that ``application`` has to itself."""
+    loaded, store = shared.loaded, shared.store
     presence = Presence()
-    occupancy = LocalRooms()
-    delivery = Delivery(presence, occupancy)
+    logs = RoomLogs(shared.fanout, presence, SystemClock())
+    delivery = Delivery(presence, logs)
     settings = loaded.for_application(application.settings)
     part = store.of(application)
     pinned = "words.file" in loaded.pinned
     words = LocalWords(application, settings.words, part, SystemClock(), pinned=pinned)
+    ingress = LocalIngress(loaded.settings.limits, shared.counters, shared.governor, time.monotonic)
     io = Io(
         application=application,
         policy=policy(application, loaded),
@@ -301,15 +322,16 @@ def tenant(application: Application, loaded: Loaded, store: Store, pace: Pace) -
         lanes=LocalLanes(),
         bus=InProcessBus(delivery.deliver),
         directory=presence,
-        rooms=occupancy,
+        rooms=LocalRooms(logs),
         clock=SystemClock(),
-        pace=pace,
+        pace=shared.pace,
         words=words,
+        ingress=ingress,
         entropy=os.urandom,
     )
     verify_url = settings.users.verify_url
     users = HttpUsers(verify_url, application) if verify_url else None
-    return Tenant(application, io, presence, delivery, words, users)
+    return Tenant(application, io, presence, delivery, logs, ingress, words, users)
 
 
 def policy(application: Application, loaded: Loaded) -> Policy:

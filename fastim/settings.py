@@ -191,8 +191,14 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     room_sends_per_second: Annotated[
         int,
         Meta(ge=0, le=1_000_000_000),
-        "Messages taken by one chat room in each priority; 0: no limit; not in use yet",
+        "Messages taken by one chat room in each priority; above it a send gets 4116; 0: no limit",
     ] = 0
+    governor_lag_milliseconds: Annotated[
+        int,
+        Meta(ge=0, le=60_000),
+        "Lag of the event loop at which chat rooms take no more messages of low priority, which get 4116, until it is"
+        " half of that; 0: none",
+    ] = 250
     handshake_seconds: Annotated[
         Seconds, "Time for a TLS handshake, and then for an HTTP head, a WebSocket handshake or the first TCP frame"
     ] = 10
@@ -230,7 +236,7 @@ class Sessions(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Delivery(Struct, frozen=True, forbid_unknown_fields=True):
-    """What waits for slow readers."""
+    """What waits for slow readers, and what a chat room's readers that lag are spared."""
 
     outbox_bytes: Annotated[
         int,
@@ -240,8 +246,42 @@ class Delivery(Struct, frozen=True, forbid_unknown_fields=True):
     room_window_bytes: Annotated[
         int,
         Meta(ge=16_384, le=1_073_741_824),
-        "Kept of one chat room for readers that lag; older messages are shed; not in use yet",
+        "Kept of one chat room for readers that lag; older messages are shed, but for those of high priority",
     ] = 262_144
+    room_window_messages: Annotated[
+        int,
+        Meta(ge=64, le=1_048_576),
+        "The same in messages, whatever their size; it bounds the work for one that lags",
+    ] = 8_192
+    room_low_milliseconds: Annotated[
+        int, Meta(ge=0, le=3_600_000), "Age at which a message of low priority is shed for a reader that lags"
+    ] = 2_000
+    room_normal_milliseconds: Annotated[
+        int, Meta(ge=0, le=3_600_000), "Age at which one of normal priority is shed for a reader that lags far"
+    ] = 10_000
+    room_sampled_senders: Annotated[
+        int,
+        Meta(ge=1, le=4_096),
+        "Senders in each second of whom a reader that lags far still gets a message of normal priority",
+    ] = 32
+    room_high_bytes: Annotated[
+        int,
+        Meta(ge=16_384, le=1_073_741_824),
+        "Kept of one chat room's messages of high priority beyond the window; a reader that lags further has to come"
+        " back for them",
+    ] = 1_048_576
+    room_high_messages: Annotated[int, Meta(ge=64, le=1_048_576), "The same in messages, whatever their size"] = 4_096
+    room_gather_milliseconds: Annotated[
+        int,
+        Meta(ge=0, le=1_000),
+        "Least time between two passes over one chat room, in which messages gather; an idle room waits for nothing",
+    ] = 5
+    turn_microseconds: Annotated[
+        int, Meta(ge=100, le=1_000_000), "Longest time for sending at a stretch; then others have their turn"
+    ] = 2_000
+    turn_handovers: Annotated[
+        int, Meta(ge=1, le=65_536), "Most connections in such a time whose socket is found full and left to the loop"
+    ] = 64
 
 
 class Store(Struct, frozen=True, forbid_unknown_fields=True):
@@ -507,7 +547,7 @@ def without_effect(loaded: Loaded) -> list[str]:
     ]
 
 
-_TO_COME = frozenset({"push", "hooks", "limits.room_sends_per_second", "delivery.room_window_bytes"})
+_TO_COME = frozenset({"push", "hooks"})
 """Tables and settings that come with a later version."""
 
 
@@ -759,6 +799,7 @@ def _kind(name: str, base: Any, metas: Sequence[Meta]) -> str:
     if typing.get_origin(base) is Literal:
         return "one of " + ", ".join(typing.get_args(base))
     units = {"_bytes": " of bytes", "_seconds": " of seconds", "_days": " of days"}
+    units |= {"_milliseconds": " of milliseconds", "_microseconds": " of microseconds"}
     units |= {"_per_minute": " per minute", "_per_second": " per second", "_per_day": " per day"}
     unit = next((words for end, words in units.items() if name.endswith(end)), "")
     above = [f"above {meta.gt:g}" for meta in metas if meta.gt is not None]

@@ -20,12 +20,16 @@ class Client:
 
     Args:
         number: Picks the source address.
+
+    Attributes:
+        token: Opens the session again; empty until it is open.
     """
 
-    __slots__ = ("name", "reader", "socket", "transport")
+    __slots__ = ("name", "reader", "socket", "token", "transport")
 
     def __init__(self, name: str, number: int, transport: Transport, host: str, port: int) -> None:
         self.name = name
+        self.token = ""
         self.transport = transport
         self.reader = transport.reader()
         self.socket = transport.connect(host, port, number)
@@ -57,15 +61,17 @@ class Client:
         self.socket.close()
 
 
-def open_clients(names: Sequence[str], transport: Transport, host: str, port: int, app_id: str) -> list[Client]:
+def open_clients(
+    names: Sequence[str], transport: Transport, host: str, port: int, app_id: str, config: int = CONFIG
+) -> list[Client]:
     """Connect a client for each name and open its session."""
     clients = []
     for some in _some(range(len(names))):
         connected = [Client(names[number], number, transport, host, port) for number in some]
         for client in connected:
-            client.say(opening(client.name, app_id))
+            client.say(opening(client.name, app_id, config))
         for client in connected:
-            client.hear(pb.opened)
+            client.token = client.hear(pb.opened).sessionMessage.st
         clients += connected
     return clients
 
@@ -80,15 +86,44 @@ def start_conversations(starters: Sequence[Client], members: Sequence[Sequence[s
     return ids
 
 
-def opening(name: str, app_id: str) -> pb.GenericCommand:
-    """What a client says first."""
-    session = pb.SessionCommand(ua="bench/1", deviceId=f"device of {name}", configBitmap=CONFIG)
+def start_room(starter: Client) -> str:
+    """A chat room, which ``starter`` is in; returns its id."""
+    conversation = pb.ConvCommand(m=[starter.name], transient=True)
+    starter.say(pb.GenericCommand(cmd=pb.conv, op=pb.start, peerId=starter.name, i=2, convMessage=conversation))
+    return starter.hear(pb.started).convMessage.cid
+
+
+def enter_room(clients: Sequence[Client], room: str) -> None:
+    """Have them all be in that room."""
+    for some in _some(range(len(clients))):
+        for number in some:
+            clients[number].say(entering(clients[number].name, room))
+        for number in some:
+            clients[number].hear(pb.added)
+
+
+def opening(name: str, app_id: str, config: int = CONFIG, token: str = "") -> pb.GenericCommand:
+    """What a client says first.
+
+    Args:
+        token: Of the session that it comes back to; empty: it is a new one.
+    """
+    session = pb.SessionCommand(ua="bench/1", deviceId=f"device of {name}", configBitmap=config)
+    if token:
+        session.st = token
+        session.r = True
     return pb.GenericCommand(cmd=pb.session, op=pb.open, appId=app_id, peerId=name, i=1, sessionMessage=session)
 
 
 def start_of(name: str, members: Sequence[str]) -> pb.GenericCommand:
     """What starts a conversation."""
     return pb.GenericCommand(cmd=pb.conv, op=pb.start, peerId=name, i=2, convMessage=pb.ConvCommand(m=members))
+
+
+def entering(name: str, room: str) -> pb.GenericCommand:
+    """What lets a client into a chat room."""
+    conversation = pb.ConvCommand(cid=room, m=[name])
+    return pb.GenericCommand(cmd=pb.conv, op=pb.add, peerId=name, i=3, convMessage=conversation)
 
 
 def _some(numbers: range) -> Iterator[range]:

@@ -8,14 +8,16 @@ from typing import Any, Self
 from bench.load.clients import opening, start_of
 from fastim._frames import TcpFrames, encode_tcp
 from fastim.adapters.memory import MemoryStore
-from fastim.app import tenant
+from fastim.app import Shared, tenant
 from fastim.core.commands import Send
 from fastim.core.replies import Reply
 from fastim.doors.tcp import TcpProtocol
 from fastim.runtime.deadlines import Deadlines
 from fastim.runtime.dispatch import Dispatcher, Tenant
 from fastim.runtime.gateway import Gateway
-from fastim.runtime.pace import SharedPace
+from fastim.runtime.ingress import Governor
+from fastim.runtime.limits import LimitCounters
+from fastim.runtime.outbound import fanout_of
 from fastim.service.messages import send_message
 from fastim.settings import load
 from fastim.wire import codec
@@ -56,10 +58,14 @@ class Stages:
         store = MemoryStore()
         application = await store.save_application("application", "key", "master key", "hook key")
         dispatcher = Dispatcher()
-        own = dispatcher.tenants[application.id] = tenant(application, loaded, store, SharedPace())
+        fanout = fanout_of(loaded.settings.delivery)
+        own = dispatcher.tenants[application.id] = tenant(
+            application, Shared(loaded, store, fanout, LimitCounters(), Governor(0))
+        )
         deadlines = Deadlines(asyncio.get_running_loop())
         transport = _Nowhere()
-        protocol = TcpProtocol(Gateway(dispatcher, deadlines, loaded.settings.limits, loaded.settings.delivery))
+        settings = loaded.settings
+        protocol = TcpProtocol(Gateway(dispatcher, deadlines, settings.limits, settings.delivery, fanout))
         protocol.connection_made(transport)
         for command in (opening(CLIENT, application.id), start_of(CLIENT, (CLIENT, "friend"))):
             protocol.data_received(encode_tcp(command.SerializeToString()))
@@ -102,10 +108,10 @@ class Stages:
 
 
 class _Nowhere(asyncio.Transport):
-    """Counts what is written, and drops it."""
+    """Counts what is written, and drops it. It passes for TLS, so that no descriptor is asked of it."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__({"sslcontext": "none"})
         self._missing = 0
 
     def expect(self, size: int) -> asyncio.Future[None]:
@@ -121,6 +127,9 @@ class _Nowhere(asyncio.Transport):
 
     def get_write_buffer_size(self) -> int:
         return 0
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
 
     def is_closing(self) -> bool:
         return False

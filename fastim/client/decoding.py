@@ -52,6 +52,9 @@ def told(push: pb.GenericCommand) -> Iterator[events.Event]:
     elif push.cmd == pb.patch:
         for item in push.patchMessage.patches:
             yield _patched(item)
+    elif push.cmd == pb.pubsub and push.op == pb.gap:
+        gap = push.nativeMessage.gap
+        yield events.MessagesShed(gap.cid, gap.high, gap.normal, gap.low)
     elif push.cmd == pb.conv:
         yield from _concerning_conversation(push)
 

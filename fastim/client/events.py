@@ -204,6 +204,24 @@ class Receipt(Event, frozen=True):
     read: bool
 
 
+class MessagesShed(Event, frozen=True):
+    """Messages of a chat room were left out, because this client did not take them as fast as they came.
+
+    Comes when the client has caught up, and once a second while it has not. History has what was left out, but for
+    transient messages.
+
+    Attributes:
+        high: How many of high priority; like the others, since the last such event.
+        normal: How many of normal priority.
+        low: How many of low priority.
+    """
+
+    conversation_id: str
+    high: int
+    normal: int
+    low: int
+
+
 class PresenceChanged(Event, frozen=True):
     """Clients who are watched have come online, or have gone.
 

@@ -38,7 +38,14 @@ from fastim.core.session import Config
 from fastim.core.units import Millis
 from fastim.wire import messages2_pb2 as pb
 
-CAPABILITIES = Config.TEMPORARY_CONVERSATIONS | Config.TRANSIENT_ACKS | Config.PARTIAL_FAILURE | Config.OMIT_PEER_ID
+CAPABILITIES = (
+    Config.TEMPORARY_CONVERSATIONS
+    | Config.TRANSIENT_ACKS
+    | Config.PARTIAL_FAILURE
+    | Config.OMIT_PEER_ID
+    | Config.GAP_NOTICES
+)
+"""What this client understands. A connection of its has one session, so whose a command is needs no saying."""
 LISTENING = Config.PATCHES | Config.KEEP_NOTIFICATIONS
 """What only who reads its events has a use for: the server keeps them for those who are away."""
 ATTEMPTS_MAX = 5

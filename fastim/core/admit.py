@@ -10,9 +10,10 @@ from fastim.core.policy import Policy
 from fastim.core.session import Config
 from fastim.core.units import Millis
 
+HIGH_PRIORITY = 1
 NORMAL_PRIORITY = 2
 
-_PRIORITIES = (1, NORMAL_PRIORITY, 3)
+_PRIORITIES = (HIGH_PRIORITY, NORMAL_PRIORITY, 3)
 _RECEIPTS_WITHIN = 2
 """Members of a conversation in which receipts can be asked for. Source: semantics, rule 6.1."""
 

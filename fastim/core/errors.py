@@ -103,7 +103,7 @@ class SessionTokenExpired(Refusal, code=4112, reason="SESSION_TOKEN_EXPIRED"):
 
 
 class SendQuotaExceeded(Refusal, code=4116, reason="MESSAGE_SENT_QUOTA_EXCEEDED"):
-    """The client sends too much in a minute."""
+    """The client sends too much in a minute, or the chat room takes no more of that priority now."""
 
 
 class InternalError(Refusal, code=4200, reason="INTERNAL_ERROR"):
@@ -232,6 +232,10 @@ class Silenced(Refusal, code=4563, reason="SILIENCED"):
 
 class ServerStopping(Closure, code=1001, reason="SERVER_STOPPING"):
     """The server stops; come back in a moment. The code is WebSocket's own for going away."""
+
+
+class FellBehind(Closure, code=1013, reason="FELL_BEHIND"):
+    """More messages of high priority wait for it than are kept: it comes back for them. The code is WebSocket's own."""
 
 
 class FrameTooLong(Closure, code=4109, reason="FRAME_TOO_LONG"):

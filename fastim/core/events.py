@@ -86,6 +86,16 @@ class MessagesQueued(Event, frozen=True):
     more: bool
 
 
+class MessagesMissed(Event, frozen=True):
+    """Messages of high priority that were posted in a chat room while a session's device was away, oldest first."""
+
+    client_id: str
+    session: int
+    conversation_id: str
+    kind: Kind
+    messages: tuple[Message, ...]
+
+
 class MessagesReceipted(Event, frozen=True):
     """Messages of one sender were delivered to a member of their conversation, or read.
 

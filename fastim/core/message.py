@@ -1,5 +1,7 @@
 """Messages: what a client sends, what is stored, and where in a conversation it stands."""
 
+from collections.abc import Iterator, Sequence
+
 import msgspec
 from msgspec import Struct
 
@@ -105,6 +107,19 @@ def place(draft: Draft, message_id: str, timestamp: Millis, sequence: int) -> Me
 def next_timestamp(last: Millis, now: Millis) -> Millis:
     """The timestamp of a conversation's next message: later than ``last`` even when the clock has stepped back."""
     return now if now > last else Millis(last + 1)
+
+
+def pieces(messages: Sequence[Message], size_bytes: int) -> Iterator[tuple[Message, ...]]:
+    """``messages`` in stretches whose bodies together are smaller than that, or of a single one that is not."""
+    begin = end = taken_bytes = 0
+    while end < len(messages):
+        taken_bytes += len(messages[end].body)
+        if taken_bytes >= size_bytes and end > begin:
+            yield tuple(messages[begin:end])
+            begin, taken_bytes = end, len(messages[end].body)
+        end += 1
+    if begin < end:
+        yield tuple(messages[begin:])
 
 
 def type_of(message: Message) -> int | None:

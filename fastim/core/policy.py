@@ -39,6 +39,13 @@ PIECE_BYTES = 32_768
 least that may pile up for a client, most of which may be waiting by then."""
 REJOIN_MILLIS = 30 * 60_000
 """How long a device that was cut off may stay away and be in its chat room again. Source: semantics, rule 1.10."""
+URGENT_KEPT_MILLIS = REJOIN_MILLIS + 5 * 60_000
+"""How long is remembered which messages of a chat room were of high priority, for devices that come back. Longer than
+they may stay away: what a device was still owed when it was cut off is older than that."""
+URGENT_REPLAYED_MAX = 10_000
+"""Messages of high priority that a device is sent when it is in its chat room again, the newest."""
+URGENT_PAGE = 200
+"""How many of them are read at once."""
 RECEIPTS_AT_ONCE_MAX = 100
 """Messages that one acknowledgement or reading looks at for receipts, the newest; older ones count as received, too."""
 PATCHES_REPLAYED_MILLIS = 30 * 86_400_000

@@ -34,7 +34,7 @@ class TcpProtocol(asyncio.Protocol):
             return
         self._frames = TcpFrames(self._gateway.limits.frame_bytes)
         self._connection = self._gateway.connect(transport, TCP, OfflineMode.UNREAD, door="tcp", shaken=False)
-        self._connection.feed = self._feed
+        self._connection.begin(self._feed)
 
     def data_received(self, data: bytes) -> None:
         if self._connection.lost:

@@ -21,8 +21,6 @@ _log = structlog.get_logger(__name__)
 
 Door = Literal["tcps", "https"]
 
-WRITE_BUFFER_BYTES = 65_536
-"""More than this waiting, and the socket counts as full; uvloop's default for plain connections is the same."""
 ACCEPTS = 64
 """Connections accepted in one turn of the loop."""
 PAUSE_SECONDS = 0.5
@@ -116,7 +114,7 @@ class TlsDoor:
     async def _shake(self, accepted: socket.socket) -> None:
         seconds = self._gateway.limits.handshake_seconds
         try:
-            transport, _ = await self._loop.connect_accepted_socket(
+            await self._loop.connect_accepted_socket(
                 self._factory,
                 accepted,
                 ssl=self._certificate.context(self._door),
@@ -128,9 +126,6 @@ class TlsDoor:
             self._gateway.counters.bit("handshake")
         except OSError:
             pass  # what a peer does wrong is an ssl.SSLError, which is one
-        else:
-            if not transport.is_closing():
-                transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
 
 
 class Acceptor:

@@ -44,8 +44,8 @@ class WebSocketProtocol(asyncio.Protocol):
         self._gateway = gateway
         self._transport = transport
         self._connection = gateway.connect(transport, framing, offline_mode, door="websocket", address=address)
-        self._connection.feed = self._feed
         transport.set_protocol(self)
+        self._connection.begin(self._feed)
 
     def data_received(self, data: bytes) -> None:
         if self._connection.lost:
@@ -97,7 +97,7 @@ class WebSocketProtocol(asyncio.Protocol):
         elif opcode == PING:
             if not self._frames.pending_bytes:  # a message that is never finished is kept alive by nothing else
                 connection.heard()
-            self._transport.write(encode_websocket(PONG, payload))
+            connection.write(encode_websocket(PONG, payload))
         elif opcode == PONG:
             connection.heard()
         elif opcode == CLOSE:

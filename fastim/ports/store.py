@@ -71,12 +71,15 @@ class Stay(Struct, frozen=True):
 
     Attributes:
         left_at: When its connection was lost; 0 while it is there.
+        missed_from: Messages of high priority from this time on did not reach it; 0 while it is there, and where that
+            is not known.
     """
 
     client_id: str
     device: str
     conversation_id: str
     left_at: Millis = Millis(0)
+    missed_from: Millis = Millis(0)
 
 
 class Acknowledged(Struct, frozen=True):
@@ -178,13 +181,16 @@ class ApplicationStore(Protocol):
         """The conversations that the client refuses to be added to, in the order of their keys."""
         ...
 
-    def append(self, log_id: str, draft: Draft, now: Millis) -> Awaitable[Appended]:
+    def append(self, log_id: str, draft: Draft, now: Millis, *, urgent: bool = False) -> Awaitable[Appended]:
         """Give ``draft`` the log's next place and store it. In a personal log its client is given a membership.
 
         In the same commit: the head advances, the sender's membership counts one more sent, the memberships of
         ``mentions`` (other than the sender) point to it, the token is remembered. A token seen before for that sender
         and conversation changes nothing and returns the first message. Timestamps follow ``next_timestamp``, sequences
         are dense.
+
+        Args:
+            urgent: ``urgent_since`` finds it for ``URGENT_KEPT_MILLIS`` at least.
         """
         ...
 
@@ -230,6 +236,20 @@ class ApplicationStore(Protocol):
         """At most ``span.limit`` messages, ascending; only those for which ``wanted`` is true.
 
         Empty for a conversation without messages, or one that does not exist.
+        """
+        ...
+
+    async def urgent_since(self, log_id: str, since: Millis, until: Millis, limit: int) -> list[Message]:
+        """At most ``limit`` urgent messages from ``since`` to ``until``, both included, ascending and as they are now.
+
+        Deleted ones are left out, and retired ones.
+        """
+        ...
+
+    async def urgent_start(self, log_id: str, since: Millis, until: Millis, limit: int) -> Millis:
+        """The time, ``since`` or later, from which on there are at most ``limit`` urgent messages until ``until``.
+
+        Deleted ones count.
         """
         ...
 
@@ -388,7 +408,8 @@ class ApplicationStore(Protocol):
         """Take away some of what is past its time, in a step too small to be felt.
 
         That is: temporary conversations that have expired, what deleted conversations left behind, messages, idle
-        conversations and notices as ``rules`` say, expired broadcasts, stays that nobody can come back to any more.
+        conversations and notices as ``rules`` say, expired broadcasts, stays that nobody can come back to any more, and
+        that messages were urgent for those who could have.
 
         Returns:
             How many records went or were looked at; 0 when this round is over.

@@ -1,15 +1,16 @@
 """One client's connection, whichever door it came in by.
 
-A door owns the socket's protocol: it reads frames and hands their bodies over here. What goes out is framed here and
-gathered until the loop's turn ends, so that a client costs one system call a turn and not one a frame. When the socket
-is full the transport keeps the rest, and this module decides what may still be added.
+A door owns the socket's protocol: it reads frames and hands their bodies over here. What goes out is put on the
+connection's wire, which frames it and sends it in the loop's next turn, so that a client costs one system call a turn
+and not one a frame. When the socket is full it waits there, and this module decides what may still be added.
 """
 
 import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
-from fastim.core.errors import Closure, LoginTimeout, ReadTimeout
+from fastim._fanout import Fanout, Wire
+from fastim.core.errors import Closure, FellBehind, LoginTimeout, ReadTimeout
 from fastim.core.session import OfflineMode
 from fastim.runtime.deadlines import Deadlines
 from fastim.runtime.limits import LimitCounters
@@ -20,7 +21,7 @@ from fastim.wire.link import Link
 COMMANDS_OVERDRAFT = 2
 """Commands and events may fill this many times ``delivery.outbox_bytes`` before the connection is given up."""
 GATHERED_BYTES = 65_536
-"""What is gathered in one turn before it goes to the transport early, which tells when the socket is full."""
+"""What is gathered in one turn before it is sent early. If so much still waits then, nothing more is read."""
 
 
 class Receiver(Protocol):
@@ -46,9 +47,11 @@ class Connection:
         address: The client's IP address, or empty when that is not known.
         door: Which door it came in by, for metrics.
         link: Its protocol state.
-        behind: Client ids of the sessions for which a delivery was left out since the socket was last empty.
+        wire: Its way out.
+        behind: Client ids of the sessions for which a delivery was left out since everything was last taken.
+        clogged: Whether so much waits for the peer that nothing is read from it.
         paused: Whether the door has to keep to itself what it has read; ``feed`` is called when it may go on.
-        feed: Set by the door: goes on with what it has read.
+        feed: Goes on with what the door has read.
         lost: Whether the transport is gone or going: nothing is written any more.
         deadline: See ``Deadlines``.
     """
@@ -56,9 +59,6 @@ class Connection:
     __slots__ = (
         "_counters",
         "_delivery",
-        "_gathered",
-        "_gathered_bytes",
-        "_handed_bytes",
         "_hurried",
         "_in_flight",
         "_limits",
@@ -80,6 +80,7 @@ class Connection:
         "link",
         "lost",
         "paused",
+        "wire",
     )
 
     def __init__(
@@ -89,6 +90,7 @@ class Connection:
         offline_mode: OfflineMode,
         *,
         door: str,
+        fanout: Fanout,
         receiver: Receiver,
         deadlines: Deadlines,
         limits: Limits,
@@ -104,9 +106,6 @@ class Connection:
         self._counters = counters
         self._shaken = shaken
         self._loop = asyncio.get_running_loop()
-        self._gathered: list[bytes] = []
-        self._gathered_bytes = 0
-        self._handed_bytes = 0
         self._taken_bytes = 0
         self._in_flight = 0
         self._hurried = False
@@ -114,6 +113,7 @@ class Connection:
         self._waking = False
         self.address = _peer_of(transport) if address is None else address
         self.framing = framing
+        self.wire = Wire(fanout, self, transport, _descriptor_of(transport), framing.native)
         self.door = door
         self.link = Link(offline_mode)
         self.behind: set[str] = set()
@@ -129,9 +129,19 @@ class Connection:
 
     # -- what a door calls --
 
+    def begin(self, feed: Callable[[], None]) -> None:
+        """The door's protocol is in place, which hears from now on as soon as anything waits in the transport.
+
+        Args:
+            feed: Goes on with what the door has read.
+        """
+        self.feed = feed
+        # TLS takes 0 for being always full.
+        self._transport.set_write_buffer_limits(high=1 if _is_tls(self._transport) else 0)
+
     def heard(self) -> None:
         """Something arrived, if only a heartbeat. Before a session is open only the first time counts."""
-        if self.clogged or self.lost:
+        if self.wire.blocked or self.lost:
             return
         if self.link.sessions:
             self.deadline = self._loop.time() + self._limits.read_timeout_seconds
@@ -146,26 +156,21 @@ class Connection:
             self._receiver.start(self, body)
 
     def pause_writing(self) -> None:
-        """The socket is full: nothing more is read from this client, and it has so long to take what waits for it."""
-        self.clogged = True
+        """The socket is full: the peer has so long to take what waits for it."""
+        self.wire.pause()
         if not self.lost:
             self._takes()
             self._await_taking()
-        self._balance_reading()
 
     def resume_writing(self) -> None:
         """The socket has room again."""
-        self.clogged = False
+        self.wire.resume()
         self.heard()
-        self._balance_reading()
-        self._let_go_on()
-        if self.behind and not self.lost:
-            self._receiver.drained(self)
 
     def connection_lost(self) -> None:
         """The transport is gone."""
         self.lost = True
-        self._gathered.clear()
+        self.wire.end()
         self._let_go_on()
         self.feed = _nothing
         self.deadlines.forget(self)
@@ -173,29 +178,33 @@ class Connection:
 
     # -- what the runtime calls --
 
-    def send(self, body: bytes) -> None:
-        """Write a command or an event. Who lets these pile up is cut off: it comes back and asks what it missed."""
-        if self.lost:
-            return
-        # Before and not after, or a client with nothing waiting could be cut off for asking for a long page of history.
-        if self._transport.get_write_buffer_size() > COMMANDS_OVERDRAFT * self._delivery.outbox_bytes:
-            self._counters.bit("outbox_cut")
-            self.abort()
-        else:
-            self._gather(self.framing.frame(body))
+    def send(self, body: bytes, suffix: bytes | None = None) -> None:
+        """Write a command or an event. Who lets these pile up is cut off: it comes back and asks what it missed.
 
-    def offer(self, body: bytes, client_id: str) -> bool:
+        Args:
+            suffix: Completes ``body`` for one session.
+        """
+        if self._may_add():
+            self.wire.put(body, suffix)
+            self._mind_waiting()
+
+    def write(self, frame: bytes) -> None:
+        """Write what is no command, framed already; as ``send`` in all else."""
+        if self._may_add():
+            self.wire.put_frame(frame)
+            self._mind_waiting()
+
+    def offer(self, body: bytes, client_id: str, suffix: bytes | None = None) -> bool:
         """Write a delivery for a session. False: the connection is behind, and the session has to resync."""
         if self.lost:
             return False
         # Once one was left out, what follows is: acknowledging it would pass for having received everything before it.
-        if client_id in self.behind or (
-            self.clogged and self._transport.get_write_buffer_size() > self._delivery.outbox_bytes
-        ):
+        if client_id in self.behind or (self.clogged and self.wire.waiting_bytes > self._delivery.outbox_bytes):
             self.behind.add(client_id)
             self._counters.bit("outbox")
             return False
-        self._gather(self.framing.frame(body))
+        self.wire.put(body, suffix)
+        self._mind_waiting()
         return True
 
     async def ready(self) -> None:
@@ -236,13 +245,13 @@ class Connection:
         """
         if self.lost:
             return
-        self._flush()
         self.lost = True
+        rest = self.wire.end() + last
         self.deadline = self._loop.time() + self._limits.handshake_seconds
         if self._transport.is_closing():
             return
-        if last:
-            self._transport.write(last)
+        if rest:
+            self._transport.write(rest)
         if self._transport.can_write_eof():
             self._transport.write_eof()
             self._transport.resume_reading()
@@ -252,15 +261,16 @@ class Connection:
     def abort(self) -> None:
         """Drop the connection and what is buffered."""
         self.lost = True
+        self.wire.end()
         self._transport.abort()
 
     def expire(self) -> None:
         """The deadline has passed: nothing was heard for too long, no session was opened, or nothing was taken."""
         if self.lost:
             self.abort()
-        elif self.clogged and self._takes():
+        elif self.wire.blocked and self._takes():
             self._await_taking()
-        elif self.clogged:
+        elif self.wire.blocked:
             self._counters.bit("write_timeout")
             self.abort()
         elif self.link.sessions:
@@ -275,10 +285,49 @@ class Connection:
             # It has had its time, and is not waited for.
             self.deadline = self._loop.time()
 
+    # -- what the wire calls --
+
+    def relieved(self) -> None:
+        """Everything that waited has been taken."""
+        self.wire.watched = False
+        self.clogged = False
+        self._balance_reading()
+        self._let_go_on()
+        if self.behind and not self.lost:
+            self._receiver.drained(self)
+
+    def failed(self) -> None:
+        """The socket is dead."""
+        self.abort()
+
+    def overrun(self) -> None:
+        """Messages of high priority cannot be kept any longer for a session here: it has to come back for them."""
+        self._counters.bit("overrun")
+        self.close(FellBehind())
+
     @property
     def waiting_bytes(self) -> int:
-        """What waits for the peer here; the kernel's part is not in it."""
-        return self._transport.get_write_buffer_size() + self._gathered_bytes
+        """What waits for the peer here; the kernel's part, and what rooms keep for it, are not in it."""
+        return self.wire.waiting_bytes
+
+    def _may_add(self) -> bool:
+        """Whether a command may be written; who has let too many pile up is cut off."""
+        # Before and not after, or a client with nothing waiting could be cut off for asking for a long page of history.
+        if not self.lost and self.wire.waiting_bytes > COMMANDS_OVERDRAFT * self._delivery.outbox_bytes:
+            self._counters.bit("outbox_cut")
+            self.abort()
+        return not self.lost
+
+    def _mind_waiting(self) -> None:
+        """Look after what has just been put on the wire."""
+        wire = self.wire
+        if wire.waiting_bytes < GATHERED_BYTES:
+            return
+        wire.flush()
+        if not self.clogged and wire.waiting_bytes >= GATHERED_BYTES:
+            self.clogged = True
+            wire.watched = True
+            self._balance_reading()
 
     def _let_go_on(self) -> None:
         """Wake those who wait for room."""
@@ -292,25 +341,8 @@ class Connection:
 
     def _takes(self) -> bool:
         """Whether the peer has taken anything since this was last asked; slowly is fast enough."""
-        before, self._taken_bytes = self._taken_bytes, self._handed_bytes - self._transport.get_write_buffer_size()
+        before, self._taken_bytes = self._taken_bytes, self.wire.taken_bytes
         return self._taken_bytes > before
-
-    def _gather(self, frame: bytes) -> None:
-        if not self._gathered:
-            self._loop.call_soon(self._flush)
-        self._gathered.append(frame)
-        self._gathered_bytes += len(frame)
-        if self._gathered_bytes >= GATHERED_BYTES:
-            self._flush()
-
-    def _flush(self) -> None:
-        if not self._gathered or self.lost:
-            return
-        frames = b"".join(self._gathered)
-        self._gathered.clear()
-        self._gathered_bytes = 0
-        self._handed_bytes += len(frames)
-        self._transport.write(frames)
 
     def _balance_reading(self) -> None:
         if self.lost:
@@ -343,6 +375,15 @@ class Connection:
 def _peer_of(transport: asyncio.Transport) -> str:
     peer = transport.get_extra_info("peername")
     return str(peer[0]) if isinstance(peer, tuple) else ""
+
+
+def _descriptor_of(transport: asyncio.Transport) -> int:
+    """The socket's descriptor; -1 where only the transport may write to it."""
+    return -1 if _is_tls(transport) else int(transport.get_extra_info("socket").fileno())
+
+
+def _is_tls(transport: asyncio.Transport) -> bool:
+    return transport.get_extra_info("sslcontext") is not None
 
 
 def _nothing() -> None:

@@ -1,6 +1,11 @@
-"""Delivery: from an event to the sessions that are concerned, each body encoded once."""
+"""Delivery: from an event to the sessions that are concerned, each body encoded once.
+
+What happens in a chat room goes into its log, from which everybody there is served; all else is put on the wires of
+those concerned.
+"""
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 from fastim.core.conversation import Kind
@@ -15,6 +20,7 @@ from fastim.core.events import (
     MembersRemoved,
     MessagePatched,
     MessagePosted,
+    MessagesMissed,
     MessagesQueued,
     MessagesReceipted,
     PatchesMissed,
@@ -25,7 +31,7 @@ from fastim.core.events import (
 )
 from fastim.core.session import Config, Session
 from fastim.runtime.presence import Attached, Presence
-from fastim.runtime.rooms import LocalRooms
+from fastim.runtime.room_logs import RoomLogs
 from fastim.wire import codec
 
 
@@ -33,14 +39,14 @@ class Delivery:
     """Delivers one application's events to the sessions of this node.
 
     Attributes:
-        delivered: Messages handed to a session since the start.
+        delivered: Messages handed to a session since the start, those of chat rooms aside: their logs count them.
         withheld: Messages left out for a session that was behind; it is told its unread counts instead.
         ended: Called with a session that has been ended here, though its client did not close it.
     """
 
-    def __init__(self, presence: Presence, rooms: LocalRooms) -> None:
+    def __init__(self, presence: Presence, logs: RoomLogs) -> None:
         self._presence = presence
-        self._rooms = rooms
+        self._logs = logs
         self.ended: Callable[[Session], None] = _nothing
         self.delivered = 0
         self.withheld = 0
@@ -49,6 +55,7 @@ class Delivery:
             MessagePatched: self._patched,
             PatchesMissed: self._patches_missed,
             MessagesQueued: self._queued,
+            MessagesMissed: self._missed,
             MessagesReceipted: self._receipted,
             RoleChanged: self._role_changed,
             SilenceChanged: self._silence_changed,
@@ -67,35 +74,49 @@ class Delivery:
         self._ways[type(event)](event)
 
     def _message(self, event: MessagePosted) -> None:
+        if event.kind is Kind.CHAT_ROOM:
+            self._message_in_room(event)
+            return
         body = b""
-        for attached in self._audience(event.kind, event.conversation_id, event.recipients):
+        for attached in self._sessions(event.kind, event.recipients):
             session = attached.session
             if session.number == event.origin or (session.client_id == event.message.sender and not event.sync):
                 continue
             body = body or codec.encode_delivery(event)
-            if attached.connection.offer(body + attached.suffix, session.client_id):
+            if attached.connection.offer(body, session.client_id, attached.suffix):
                 self.delivered += 1
             else:
                 self.withheld += 1
 
+    def _message_in_room(self, event: MessagePosted) -> None:
+        without = {event.origin}
+        if not event.sync:
+            without.update(attached.session.number for attached in self._presence.of(event.message.sender))
+        self._logs.post(event, partial(codec.encode_delivery, event), without)
+
     def _patched(self, event: MessagePatched) -> None:
+        if event.only:
+            attached = self._presence.find(event.message.sender, event.only)
+            readers: Iterable[Attached] = () if attached is None else (attached,)
+        elif event.kind is Kind.CHAT_ROOM:
+            self._logs.announce(event.conversation_id, codec.encode_patched(event), event.origin, patch=True)
+            return
+        else:
+            readers = self._sessions(event.kind, event.recipients)
         body = b""
-        for attached in self._readers(event):
+        for attached in readers:
             if attached.session.number != event.origin and Config.PATCHES in attached.session.config:
                 body = body or codec.encode_patched(event)
-                attached.connection.send(body + attached.suffix)
-
-    def _readers(self, event: MessagePatched) -> Iterable[Attached]:
-        if not event.only:
-            return self._audience(event.kind, event.conversation_id, event.recipients)
-        attached = self._presence.find(event.message.sender, event.only)
-        return () if attached is None else (attached,)
+                attached.connection.send(body, attached.suffix)
 
     def _patches_missed(self, event: PatchesMissed) -> None:
         self._tell_session(event.client_id, event.session, codec.encode_missed_patches(event))
 
     def _queued(self, event: MessagesQueued) -> None:
         self._tell_session(event.client_id, event.session, codec.encode_queued(event))
+
+    def _missed(self, event: MessagesMissed) -> None:
+        self._tell_session(event.client_id, event.session, codec.encode_missed(event))
 
     def _receipted(self, event: MessagesReceipted) -> None:
         for body in codec.encode_receipts(event):
@@ -126,9 +147,12 @@ class Delivery:
 
     def _updated(self, event: ConversationUpdated) -> None:
         body = codec.encode_updated(event)
-        for attached in self._audience(event.kind, event.conversation_id, event.members):
+        if event.kind is Kind.CHAT_ROOM:
+            self._logs.announce(event.conversation_id, body, event.origin, patch=False)
+            return
+        for attached in self._sessions(event.kind, event.members):
             if attached.session.number != event.origin:
-                attached.connection.send(body + attached.suffix)
+                attached.connection.send(body, attached.suffix)
 
     def _unread(self, event: UnreadChanged) -> None:
         body = codec.encode_unread(event)
@@ -141,10 +165,9 @@ class Delivery:
         attached = self._presence.find(event.client_id, event.session)
         if attached is None:
             return
-        self._presence.leave(attached.session)
-        self.ended(attached.session)
+        self._put_out(attached.session)
         if not event.silently:
-            attached.connection.send(codec.encode_eviction(SessionConflict()) + attached.suffix)
+            attached.connection.send(codec.encode_eviction(SessionConflict()), attached.suffix)
         elif not attached.connection.link.sessions:
             attached.connection.shut()
 
@@ -152,18 +175,16 @@ class Delivery:
         body = codec.encode_eviction(KickedByApp(), event.reason)
         for attached in list(self._presence.of(event.client_id)):
             if attached.session.opened_at <= event.at:
-                self._presence.leave(attached.session)
-                self.ended(attached.session)
-                attached.connection.send(body + attached.suffix)
+                self._put_out(attached.session)
+                attached.connection.send(body, attached.suffix)
 
-    def _audience(self, kind: Kind, conversation_id: str, client_ids: Iterable[str]) -> Iterator[Attached]:
-        """The sessions inside a chat room; elsewhere those of ``client_ids`` that know such conversations."""
-        if kind is Kind.CHAT_ROOM:
-            for session in list(self._rooms.occupants(conversation_id)):
-                attached = self._presence.find(session.client_id, session.number)
-                if attached is not None:
-                    yield attached
-            return
+    def _put_out(self, session: Session) -> None:
+        self._presence.leave(session)
+        self._logs.silence(session)
+        self.ended(session)
+
+    def _sessions(self, kind: Kind, client_ids: Iterable[str]) -> Iterator[Attached]:
+        """The sessions of ``client_ids`` that know such conversations."""
         for client_id in client_ids:
             for attached in self._presence.of(client_id):
                 if kind is not Kind.TEMPORARY or Config.TEMPORARY_CONVERSATIONS in attached.session.config:
@@ -173,12 +194,12 @@ class Delivery:
         attached = self._presence.find(client_id, number)
         if attached is not None:
             for body in bodies:
-                attached.connection.send(body + attached.suffix)
+                attached.connection.send(body, attached.suffix)
 
     def _tell(self, client_ids: Iterable[str], body: bytes) -> None:
         for client_id in client_ids:
             for attached in self._presence.of(client_id):
-                attached.connection.send(body + attached.suffix)
+                attached.connection.send(body, attached.suffix)
 
 
 def _nothing(session: Session) -> None:

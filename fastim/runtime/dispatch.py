@@ -28,9 +28,11 @@ from fastim.ports.store import Arrival
 from fastim.ports.users import Users
 from fastim.runtime.connection import Connection
 from fastim.runtime.delivery import Delivery
+from fastim.runtime.ingress import LocalIngress
 from fastim.runtime.lanes import LocalLanes
 from fastim.runtime.presence import Presence
 from fastim.runtime.quotas import Quotas
+from fastim.runtime.room_logs import RoomLogs
 from fastim.runtime.words import LocalWords
 from fastim.service import (
     broadcasts,
@@ -104,7 +106,8 @@ class Tenant(Struct, frozen=True, eq=False):
     """One application as it runs on this node.
 
     Attributes:
-        words: The same that ``io`` has.
+        logs: Those of the rooms that ``io`` has.
+        ingress: The same that ``io`` has, as are the words.
         users: Who knows its users; ``None`` when nobody does.
     """
 
@@ -112,6 +115,8 @@ class Tenant(Struct, frozen=True, eq=False):
     io: Io
     presence: Presence
     delivery: Delivery
+    logs: RoomLogs
+    ingress: LocalIngress
     words: LocalWords
     users: Users | None = None
 
@@ -280,6 +285,9 @@ class Dispatcher:
             tenant.presence.release(number)
         for one in ((tenant.application.number, session.client_id), _stranger(connection)):
             self._spend(one, Quota.OPERATIONS)
+        if len(connection.link.sessions) > 1:
+            for attached in tenant.presence.on(connection):
+                tenant.logs.name(attached.session)
         connection.send(codec.encode_reply(opened, request.serial, session.client_id))
         await self._welcome(tenant.io, session, command, arrival)
 
@@ -288,6 +296,7 @@ class Dispatcher:
         await unread.tell_unread(io, session, command.unread_since)
         await offline.push_missed(io, session)
         await broadcasts.deliver_broadcasts(io, session, arrival)
+        await rooms.replay_missed(io, session)
         if command.patched_since:
             await patches.replay_patches(io, session, command.patched_since)
 
@@ -326,7 +335,7 @@ class Dispatcher:
             connection.send(codec.encode_error(request, error, client_id))
         elif opening and client_id:
             # Java reopens with a token and without a serial; it learns of the conflict as of any other eviction.
-            connection.send(codec.encode_eviction(error) + codec.recipient(client_id))
+            connection.send(codec.encode_eviction(error), codec.recipient(client_id))
 
     def _count_refusal(self, error: CodedError) -> None:
         self.refusals[error.code] = self.refusals.get(error.code, 0) + 1

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from fastim._fanout import Fanout
 from fastim.core.session import OfflineMode
 from fastim.runtime.connection import Connection, Receiver
 from fastim.runtime.deadlines import Deadlines
@@ -26,8 +27,10 @@ class Gateway:
         deadlines: Deadlines,
         limits: Limits,
         delivery: Delivery,
+        fanout: Fanout,
         counters: LimitCounters | None = None,
     ) -> None:
+        self._fanout = fanout
         self._receiver = receiver
         self._delivery = delivery
         self.deadlines = deadlines
@@ -66,6 +69,7 @@ class Gateway:
             framing,
             offline_mode,
             door=door,
+            fanout=self._fanout,
             receiver=self._receiver,
             deadlines=self.deadlines,
             limits=self.limits,

@@ -16,11 +16,14 @@ Limit = Literal[
     "commands_in_flight",
     "outbox",
     "outbox_cut",
+    "overrun",
     "memory",
     "memory_cut",
     "sends",
     "history",
     "operations",
+    "room_sends",
+    "governor",
 ]
 
 

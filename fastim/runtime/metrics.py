@@ -3,17 +3,25 @@
 Names, units and meanings are explained in ``docs/metrics.md``.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import get_args
 
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
+from fastim._fanout import Fanout
+from fastim.ports.ingress import Reason
 from fastim.runtime.dispatch import Dispatcher
 from fastim.runtime.gateway import Gateway
+from fastim.runtime.ingress import Governor
 from fastim.runtime.lag import LoopLag
 from fastim.runtime.memory import MemoryBudget
+
+PRIORITIES = ("high", "normal", "low")
+REFUSAL_REASONS: tuple[Reason, ...] = get_args(Reason)
+SHED_REASONS = ("age", "distance", "sample", "overrun")
 
 
 class ServerCollector(Collector):
@@ -38,7 +46,9 @@ class ServerCollector(Collector):
             "fastim_sessions", "Open sessions.", value=sum(len(tenant.presence) for tenant in tenants)
         )
         yield CounterMetricFamily(
-            "fastim_deliveries", "Messages handed to a session.", value=sum(one.delivery.delivered for one in tenants)
+            "fastim_deliveries",
+            "Messages handed to a session, those of chat rooms aside.",
+            value=sum(one.delivery.delivered for one in tenants),
         )
         yield CounterMetricFamily(
             "fastim_deliveries_withheld",
@@ -81,6 +91,78 @@ class ServerCollector(Collector):
             "How late its latest timer was in the last minute or so.",
             value=self._lag.worst_seconds,
         )
+        yield GaugeMetricFamily(
+            "fastim_loop_lag_p99_seconds",
+            "What one in a hundred of the last minute's timers was later than.",
+            value=self._lag.p99_seconds,
+        )
+
+
+class RoomCollector(Collector):
+    """The ledger of all chat rooms together; see ``fastim.core.ledger``."""
+
+    def __init__(self, fanout: Fanout, dispatcher: Dispatcher, governor: Governor) -> None:
+        self._fanout = fanout
+        self._dispatcher = dispatcher
+        self._governor = governor
+
+    def collect(self) -> Iterator[Metric]:
+        ledger = self._fanout.ledger()
+        tenants = self._dispatcher.tenants.values()
+        yield GaugeMetricFamily(
+            "fastim_rooms", "Chat rooms with somebody in them.", value=sum(len(one.logs) for one in tenants)
+        )
+        messages = CounterMetricFamily("fastim_room_messages", "Messages that chat rooms took.", labels=["priority"])
+        _add(messages, ledger["admitted"])
+        yield messages
+        deliveries = CounterMetricFamily(
+            "fastim_room_deliveries",
+            "Messages owed to sessions, and what became of them.",
+            labels=["priority", "outcome"],
+        )
+        for outcome in ("owed", "written", "closed"):
+            _add(deliveries, ledger[outcome], outcome)
+        _add(deliveries, _sums(*(ledger[f"shed_{reason}"] for reason in SHED_REASONS)), "shed")
+        yield deliveries
+        waiting = GaugeMetricFamily(
+            "fastim_room_deliveries_waiting", "Of these, those that are under way.", labels=["priority", "state"]
+        )
+        for state in ("pending", "torn"):
+            _add(waiting, ledger[state], state)
+        yield waiting
+        shed = CounterMetricFamily(
+            "fastim_room_shed",
+            "Messages refused at the door, and left out for sessions that lagged.",
+            labels=["priority", "stage", "reason"],
+        )
+        for refusal in REFUSAL_REASONS:
+            refused = [one.ingress.refused_in_all[refusal] for one in tenants]
+            _add(shed, _sums((0, 0, 0), *refused), "door", refusal)
+        for reason in SHED_REASONS:
+            _add(shed, ledger[f"shed_{reason}"], "delivery", reason)
+        yield shed
+        rejoined = CounterMetricFamily(
+            "fastim_room_rejoined", "Messages owed again to sessions that came back.", labels=["priority"]
+        )
+        _add(rejoined, ledger["rejoined"])
+        yield rejoined
+        yield CounterMetricFamily("fastim_sends", "System calls that sent something.", value=self._fanout.sends)
+        yield CounterMetricFamily("fastim_handovers", "How often a socket was full.", value=self._fanout.handed_over)
+        yield GaugeMetricFamily(
+            "fastim_governor",
+            "1 while messages of low priority are refused because the loop is late.",
+            value=self._governor.active,
+        )
+
+
+def _sums(*numbers: Sequence[int]) -> list[int]:
+    return [sum(ones) for ones in zip(*numbers, strict=True)]
+
+
+def _add(family: CounterMetricFamily | GaugeMetricFamily, numbers: Iterable[float], *labels: str) -> None:
+    """One sample for each priority."""
+    for priority, number in zip(PRIORITIES, numbers, strict=True):
+        family.add_metric([priority, *labels], number)
 
 
 class MemoryCollector(Collector):

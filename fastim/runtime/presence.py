@@ -148,4 +148,4 @@ class Presence:
         for watcher in watchers.values():
             attached = self.find(watcher.client_id, watcher.number)
             if attached is not None:
-                attached.connection.send(body + attached.suffix)
+                attached.connection.send(body, attached.suffix)

@@ -10,6 +10,7 @@ from fastim.core.policy import Policy
 from fastim.ports.bus import Bus
 from fastim.ports.clock import Clock
 from fastim.ports.directory import Directory
+from fastim.ports.ingress import Ingress
 from fastim.ports.lanes import Lanes
 from fastim.ports.pace import Pace
 from fastim.ports.rooms import Rooms
@@ -36,5 +37,6 @@ class Io(Struct, frozen=True):
     clock: Clock
     pace: Pace
     words: Words
+    ingress: Ingress
     entropy: Callable[[int], bytes]
     backlogs: dict[int, dict[str, Backlog]] = field(default_factory=dict)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from fastim.core.admit import admit, home, priority
+from fastim.core.admit import HIGH_PRIORITY, admit, home, priority
 from fastim.core.commands import ReadHistory, Send
 from fastim.core.conversation import Conversation, Kind
 from fastim.core.events import MessagePosted
@@ -29,9 +29,11 @@ async def send_message(io: Io, session: Session, command: Send) -> Acked | None:
         found, asker = await look_up(io, session, command.conversation_id)
         now = io.clock.now()
         conversation, admitted = admit(found, asker, command, io.policy, now, session.address, session.config)
+        _let_in(io, conversation, command)
         draft = filtered(io, conversation, admitted)
         log_id = home(conversation, asker)
-        committed = io.store.append(log_id, draft, now)  # queued in order: the lane is free
+        urgent = priority(conversation, command) == HIGH_PRIORITY
+        committed = io.store.append(log_id, draft, now, urgent=urgent)  # queued in order: the lane is free
     appended = await committed  # on disk
     if appended.fresh:
         await _post(io, session, conversation, log_id, command, appended.message)
@@ -60,12 +62,19 @@ async def _send_transient(io: Io, session: Session, command: Send) -> Acked | No
     found, asker = await look_up(io, session, command.conversation_id)
     now = io.clock.now()
     conversation, admitted = admit(found, asker, command, io.policy, now, session.address, session.config)
+    _let_in(io, conversation, command)
     draft = filtered(io, conversation, admitted)
     message = place(draft, message_id(now, io.entropy(MESSAGE_ENTROPY_BYTES)), now, sequence=0)
     await _post(io, session, conversation, home(conversation, asker), command, message)
     if draft is not admitted:
         await tell_sender(io, session, conversation, message)
     return Acked(message.id, now) if Config.TRANSIENT_ACKS in session.config or session.privileged else None
+
+
+def _let_in(io: Io, conversation: Conversation, command: Send) -> None:
+    """A chat room takes so much and no more; nobody is there to hear that of a will, so wills do not come this way."""
+    if conversation.kind is Kind.CHAT_ROOM:
+        io.ingress.admit(conversation.id, priority(conversation, command))
 
 
 async def _post(

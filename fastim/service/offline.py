@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from fastim.core.backlog import Backlog, acknowledged, batch
 from fastim.core.events import MessagesQueued
 from fastim.core.ids import log_owner
-from fastim.core.message import Position
+from fastim.core.message import Position, pieces
 from fastim.core.policy import PIECE_BYTES, QUEUED_MAX
 from fastim.core.session import OfflineMode, Session
 from fastim.core.units import Millis
@@ -75,17 +75,10 @@ async def go_on(
 
 async def push(io: Io, session: Session, event: MessagesQueued) -> bool:
     """Publish ``event``, for ``session`` alone, in pieces that there is room for; whether the session is still open."""
-    begin = 0
-    while begin < len(event.messages):
+    for piece in pieces(event.messages, PIECE_BYTES):
         if not await io.directory.ready(session):
             return False
-        end = begin + 1
-        size_bytes = len(event.messages[begin].body)
-        while end < len(event.messages) and (size_bytes := size_bytes + len(event.messages[end].body)) < PIECE_BYTES:
-            end += 1
-        more = event.more and end == len(event.messages)
-        await io.bus.publish(replace(event, messages=event.messages[begin:end], more=more))
-        begin = end
+        await io.bus.publish(replace(event, messages=piece, more=event.more and piece[-1] is event.messages[-1]))
     return True
 
 

@@ -1,4 +1,4 @@
-"""Chat rooms: who comes, who goes, and who comes back after a lost connection.
+"""Chat rooms: who comes, who goes, and who comes back after a lost connection and is told what it missed.
 
 Nothing of who is in a room is stored with it, and nobody is told. What is stored is one record for each device, so that
 a device that was cut off is in its room again when it comes back in time. Source: semantics, rules 1.7 to 1.12.
@@ -9,13 +9,16 @@ from collections.abc import Awaitable, Iterable
 from msgspec.structs import replace
 
 from fastim.core.commands import AddMembers, ListOccupants, RemoveMembers
-from fastim.core.conversation import Conversation
+from fastim.core.conversation import Conversation, Kind
 from fastim.core.errors import Blocked, SendingNotAllowed, SessionRequired
+from fastim.core.events import MessagesMissed
 from fastim.core.members import failures, irremovable
-from fastim.core.policy import OCCUPANTS_LISTED_MAX, REJOIN_MILLIS
+from fastim.core.message import pieces
+from fastim.core.policy import OCCUPANTS_LISTED_MAX, PIECE_BYTES, REJOIN_MILLIS, URGENT_PAGE, URGENT_REPLAYED_MAX
 from fastim.core.replies import MembersChanged, Occupants
 from fastim.core.session import Session
 from fastim.core.units import Millis
+from fastim.ports.rooms import Missed
 from fastim.ports.store import Stay
 from fastim.service.finding import barred, find, find_living, find_with_asker, is_blocked, standings_of
 from fastim.service.io import Io
@@ -95,13 +98,14 @@ async def list_occupants(io: Io, session: Session, command: ListOccupants) -> Oc
 
 async def lose_place(io: Io, session: Session) -> None:
     """The session was lost: its device may come back to its room for a while. Source: semantics, rule 1.10."""
-    room = io.rooms.leave(session)
-    if room is None or any(
-        other.device == session.device and io.rooms.room_of(other) == room
+    left = io.rooms.leave(session)
+    if left is None or any(
+        other.device == session.device and io.rooms.room_of(other) == left.conversation_id
         for other in io.directory.sessions(session.client_id)
     ):
         return
-    await io.store.save_stay(Stay(session.client_id, session.device, room, left_at=io.clock.now()))
+    now = io.clock.now()
+    await io.store.save_stay(Stay(session.client_id, session.device, left.conversation_id, now, left.missed_from))
 
 
 async def give_up_place(io: Io, session: Session) -> None:
@@ -110,8 +114,8 @@ async def give_up_place(io: Io, session: Session) -> None:
         await io.store.forget_stay(session.client_id, session.device)
 
 
-async def keep_place(io: Io, session: Session) -> str | None:
-    """The room that the device of a session about to open is to be in, or ``None``; remembered as if it were there.
+async def keep_place(io: Io, session: Session) -> Stay | None:
+    """The place that the device of a session about to open is to have, or ``None``; remembered as if it were there.
 
     Nothing when it stayed away too long, the room is gone, or the client was blocked there meanwhile.
     """
@@ -122,22 +126,40 @@ async def keep_place(io: Io, session: Session) -> str | None:
     if late or not await _is_welcome(io, session, stay.conversation_id):
         await io.store.forget_stay(session.client_id, session.device)
         return None
-    await io.store.save_stay(replace(stay, left_at=Millis(0)))
-    return stay.conversation_id
+    await io.store.save_stay(replace(stay, left_at=Millis(0), missed_from=Millis(0)))
+    return stay
 
 
-async def come_back(io: Io, session: Session, others: Iterable[Session], conversation_id: str) -> None:
-    """A session that has just opened is in the room that ``keep_place`` found, unless it was put out meanwhile.
+async def come_back(io: Io, session: Session, others: Iterable[Session], stay: Stay) -> None:
+    """A session that has just opened has the place that ``keep_place`` found, unless it was put out meanwhile.
 
     Args:
         others: The client's sessions before: one on the same device gives its place up.
     """
+    room = stay.conversation_id
+    missed_from = [stay.missed_from]
     for other in others:
         if other.device == session.device:
-            io.rooms.leave(other)
-    io.rooms.enter(conversation_id, session)
-    if not await _is_welcome(io, session, conversation_id) and io.rooms.room_of(session) == conversation_id:
+            left = io.rooms.leave(other)
+            if left is not None and left.conversation_id == room:
+                missed_from.append(left.missed_from)
+    io.rooms.enter(room, session, min(filter(None, missed_from), default=None))
+    if not await _is_welcome(io, session, room) and io.rooms.room_of(session) == room:
         await give_up_place(io, session)
+
+
+async def replay_missed(io: Io, session: Session) -> None:
+    """Tell a session that came back what the store has of the messages of high priority that it missed.
+
+    It hears nothing of its room until then, so all come in their order. What its client sent itself is left out.
+    """
+    missed = io.rooms.missed(session)
+    if missed is None:
+        return
+    try:
+        await _tell_missed(io, session, missed)
+    finally:
+        io.rooms.release(session)
 
 
 async def rename_place(io: Io, session: Session, renamed: Session) -> None:
@@ -150,15 +172,44 @@ async def rename_place(io: Io, session: Session, renamed: Session) -> None:
 
 
 async def mark_stays(io: Io) -> None:
-    """At start: whoever was in a room when the server went down has left it now, and may come back."""
+    """At start: whoever was in a room when the server went down has left it now, and may come back.
+
+    What was posted before is in the history; what is posted from now on is not to be missed.
+    """
     now = io.clock.now()
     written: list[Awaitable[None]] = []
     for stay in await io.store.stays():
         await io.pace.breathe()
-        if not stay.left_at:
-            written.append(io.store.save_stay(replace(stay, left_at=now)))
+        if not stay.left_at or not stay.missed_from:
+            marked = replace(stay, left_at=stay.left_at or now, missed_from=stay.missed_from or now)
+            written.append(io.store.save_stay(marked))
     for one in written:
         await one
+
+
+async def _tell_missed(io: Io, session: Session, missed: Missed) -> None:
+    room, until = missed.conversation_id, missed.until
+    since = await io.store.urgent_start(room, missed.since, until, URGENT_REPLAYED_MAX)
+    while page := await io.store.urgent_since(room, since, until, URGENT_PAGE):
+        for piece in pieces([one for one in page if one.sender != session.client_id], PIECE_BYTES):
+            if not await _listens(io, session, room):
+                return
+            io.rooms.told(session, Millis(piece[0].timestamp - 1))
+            await io.bus.publish(MessagesMissed(session.client_id, session.number, room, Kind.CHAT_ROOM, piece))
+        since = Millis(page[-1].timestamp + 1)
+    if await _listens(io, session, room):
+        io.rooms.told(session, until)
+
+
+async def _listens(io: Io, session: Session, conversation_id: str) -> bool:
+    """Wait until ``session`` can take more; whether it is still waiting for what it missed in that room.
+
+    By then what it was told before is on its way.
+    """
+    if not await io.directory.ready(session):
+        return False
+    missed = io.rooms.missed(session)
+    return missed is not None and missed.conversation_id == conversation_id
 
 
 async def _is_welcome(io: Io, session: Session, conversation_id: str) -> bool:

@@ -97,13 +97,13 @@ async def open_session(io: Io, opening: Opening) -> tuple[Session, Opened, Arriv
         token = opening.command.token or _new_token(io)
         arrival = await io.store.log_in(client_id, token, grant, now)
         await adopt_will(io, session)  # before the session that left it is put out
-        room = await keep_place(io, session)
+        stay = await keep_place(io, session)
         for other in others:
             if other in rivals or replaces(other, session.device):
                 await io.bus.publish(SessionEvicted(other.number, client_id, silently=other not in rivals))
         io.directory.enter(session)
-        if room is not None:
-            await come_back(io, session, others, room)
+        if stay is not None:
+            await come_back(io, session, others, stay)
         await _end_displaced(io, (*others, session))
         return session, Opened(client_id, token, io.policy.token_ttl_seconds, now), arrival
 

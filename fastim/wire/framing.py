@@ -3,6 +3,7 @@
 from base64 import b64encode
 from typing import Protocol
 
+from fastim import _fanout
 from fastim._frames import encode_tcp, encode_websocket
 from fastim.core.errors import Closure
 from fastim.core.session import OfflineMode
@@ -20,6 +21,11 @@ class Framing(Protocol):
         """For metrics and logs."""
         ...
 
+    @property
+    def native(self) -> int:
+        """What wires call it."""
+        ...
+
     def frame(self, body: bytes) -> bytes:
         """One command, ready for the socket."""
         ...
@@ -33,6 +39,7 @@ class TcpFraming:
     """A 4-byte big-endian length before each command. The last command says why the connection closes."""
 
     name = "tcp"
+    native = _fanout.TCP
 
     def frame(self, body: bytes) -> bytes:
         return encode_tcp(body)
@@ -51,6 +58,7 @@ class WebSocketFraming:
     def __init__(self, *, base64: bool) -> None:
         self._base64 = base64
         self.name = "websocket_base64" if base64 else "websocket"
+        self.native = _fanout.WEBSOCKET_BASE64 if base64 else _fanout.WEBSOCKET
 
     def frame(self, body: bytes) -> bytes:
         if self._base64:

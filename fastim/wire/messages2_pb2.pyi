@@ -107,6 +107,7 @@ class OpType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     member_infos_result: _ClassVar[OpType]
     notifications: _ClassVar[OpType]
     notifications_result: _ClassVar[OpType]
+    gap: _ClassVar[OpType]
 
 class StatusType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -213,6 +214,7 @@ member_infos: OpType
 member_infos_result: OpType
 notifications: OpType
 notifications_result: OpType
+gap: OpType
 on: StatusType
 off: StatusType
 unknown: DeviceType
@@ -828,13 +830,27 @@ class PubsubCommand(_message.Message):
     def __init__(self, cid: _Optional[str] = ..., cids: _Optional[_Iterable[str]] = ..., topic: _Optional[str] = ..., subtopic: _Optional[str] = ..., topics: _Optional[_Iterable[str]] = ..., subtopics: _Optional[_Iterable[str]] = ..., results: _Optional[_Union[JsonObjectMessage, _Mapping]] = ...) -> None: ...
 
 class NativeCommand(_message.Message):
-    __slots__ = ("memberInfos", "since", "notifications", "hasMore")
+    __slots__ = ("memberInfos", "since", "notifications", "hasMore", "gap")
     MEMBERINFOS_FIELD_NUMBER: _ClassVar[int]
     SINCE_FIELD_NUMBER: _ClassVar[int]
     NOTIFICATIONS_FIELD_NUMBER: _ClassVar[int]
     HASMORE_FIELD_NUMBER: _ClassVar[int]
+    GAP_FIELD_NUMBER: _ClassVar[int]
     memberInfos: _containers.RepeatedCompositeFieldContainer[ConvMemberInfo]
     since: int
     notifications: bytes
     hasMore: bool
-    def __init__(self, memberInfos: _Optional[_Iterable[_Union[ConvMemberInfo, _Mapping]]] = ..., since: _Optional[int] = ..., notifications: _Optional[bytes] = ..., hasMore: _Optional[bool] = ...) -> None: ...
+    gap: GapNotice
+    def __init__(self, memberInfos: _Optional[_Iterable[_Union[ConvMemberInfo, _Mapping]]] = ..., since: _Optional[int] = ..., notifications: _Optional[bytes] = ..., hasMore: _Optional[bool] = ..., gap: _Optional[_Union[GapNotice, _Mapping]] = ...) -> None: ...
+
+class GapNotice(_message.Message):
+    __slots__ = ("cid", "high", "normal", "low")
+    CID_FIELD_NUMBER: _ClassVar[int]
+    HIGH_FIELD_NUMBER: _ClassVar[int]
+    NORMAL_FIELD_NUMBER: _ClassVar[int]
+    LOW_FIELD_NUMBER: _ClassVar[int]
+    cid: str
+    high: int
+    normal: int
+    low: int
+    def __init__(self, cid: _Optional[str] = ..., high: _Optional[int] = ..., normal: _Optional[int] = ..., low: _Optional[int] = ...) -> None: ...

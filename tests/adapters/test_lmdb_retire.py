@@ -67,7 +67,7 @@ async def fill_service(part: ApplicationStore, clients: list[str]) -> None:
     given = {client: Standing(silenced=True) for client in clients}
     await part.change_conversation(made, joined=clients, standings=given, notices=[notice(None, T0)] * 3)
     for log_id in (CONVERSATION, *(personal_log(CONVERSATION, client) for client in clients)):
-        sent = [part.append(log_id, draft("office", token=str(number)), T0) for number in range(4)]
+        sent = [part.append(log_id, draft("office", token=str(number)), T0, urgent=True) for number in range(4)]
         message = (await settle(*sent))[0].message
         await part.patch_message(log_id, message, T0)
 

@@ -48,6 +48,8 @@ NOWHERE = b"\0\0\0\1" + bytes.fromhex(OTHER) + b"\0"
 SERVICE_ID = "69216a42" + "c0" * 8
 SERVICE = b"\0\0\0\1" + bytes.fromhex(SERVICE_ID) + b"\0"
 PERSONAL = SERVICE[:-1] + b"\2\0\3ann"
+ROOM = "69216a44" + "c0" * 8
+"""The chat room of ``format_4.mdb.gz``."""
 DELETED = b"\0\0\0\1" + bytes.fromhex("69216a43" + "c0" * 8) + b"\0"
 ANN = b"\0\0\0\1\0\3ann"
 BEN = b"\0\0\0\1\0\3ben"
@@ -68,7 +70,8 @@ async def make(path: Path) -> None:
     await part.create_conversation(service(SERVICE_ID))
     await fill(part, "aba")
     for number in range(3):
-        await part.append(CONVERSATION, draft("ann", token=str(number), mentions=("ben",), mention_all=True), T0)
+        message = draft("ann", token=str(number), mentions=("ben",), mention_all=True)
+        await part.append(CONVERSATION, message, T0, urgent=number == 1)
     await part.mark_read(CONVERSATION, "ann", None, T0)
     await part.patch_message(CONVERSATION, (await part.history(CONVERSATION, Span()))[1], T0)
     given = {"ben": Standing(silenced=True)}
@@ -84,7 +87,7 @@ async def make(path: Path) -> None:
     await part.kick("ben", T0)
     await part.use_once(TOKEN, T0)
     await part.create_conversation(conversation(conversation_id_of(DELETED[4:]), "ben"))
-    await part.append(conversation_id_of(DELETED[4:]), draft("ben", token="t"), T0)
+    await part.append(conversation_id_of(DELETED[4:]), draft("ben", token="t"), T0, urgent=True)
     await part.delete_conversation(conversation_id_of(DELETED[4:]))
     await store.close()
 
@@ -228,6 +231,9 @@ DAMAGE: dict[str, tuple[str, Damage, str]] = {
     "patch lost": ("patches", first_key(delete), "is not among the patches"),
     "patch astray": ("patches", first_key(lambda key: put(key, (3).to_bytes(8))), "leads to no message that was"),
     "patch later than the last": ("last_patches", put(SCOPE[:4], b"\1"), "is later than the last one"),
+    "urgent message astray": ("urgent_messages", first_key(lambda key: put(key, (3).to_bytes(8))), "is not there"),
+    "urgent message of no number": ("urgent_messages", first_key(lambda key: put(key, b"")), "is not there"),
+    "urgent message of nothing": ("urgent_messages", put(NOWHERE + bytes(8), (1).to_bytes(8)), "is not there"),
     "last patch torn": ("last_patches", put(SCOPE[:4], b"\xc1"), "cannot be read"),
     "expiry of a conversation lost": ("conversation_expiries", first_key(delete), "will not be retired"),
     "expiry of a conversation astray": (
@@ -333,8 +339,9 @@ class TestAnOlderFormat:
             meta = environment.open_db(b"meta", create=False)
             with environment.begin() as transaction:
                 assert transaction.get(b"format", db=meta) == version.to_bytes(1)
+            added = {1: b"kicks", 2: b"notices", 3: b"documents", 4: b"urgent_messages"}
             with pytest.raises(lmdb.NotFoundError):
-                environment.open_db({1: b"kicks", 2: b"notices", 3: b"documents"}[version], create=False)
+                environment.open_db(added[version], create=False)
         asyncio.run(self.contents(copy))
 
     def test_is_copied_but_not_checked(self, older: Path, version: int) -> None:
@@ -388,6 +395,25 @@ def test_a_token_of_a_personal_log_in_format_3_still_leads_to_its_message(tmp_pa
     asyncio.run(run())
 
 
+def test_a_stay_in_format_4_does_not_say_what_was_missed(tmp_path: Path) -> None:
+    async def run() -> None:
+        store = LmdbStore.open(tmp_path)
+        part = store.of((await store.applications())[0])
+        there, away = Stay("ann", "phone", ROOM), Stay("ben", "desk", ROOM, left_at=T0)
+        assert [await part.find_stay(one.client_id, one.device) for one in (there, away)] == [there, away]
+        assert await part.urgent_since(ROOM, Millis(0), Millis(T0 + DAY), 10) == []
+        told = Stay("ann", "phone", ROOM, left_at=T0, missed_from=Millis(T0 - 1))
+        await part.save_stay(told)
+        assert await part.find_stay("ann", "phone") == told
+        sent = await part.append(ROOM, draft("ann", b"fire"), T0, urgent=True)
+        assert await part.urgent_since(ROOM, Millis(0), Millis(T0 + DAY), 10) == [sent.message]
+        await store.close()
+
+    (tmp_path / "data.mdb").write_bytes(gzip.decompress((HERE / "format_4.mdb.gz").read_bytes()))
+    asyncio.run(run())
+    assert verify(tmp_path).problems == ()
+
+
 class TestVerify:
     def test_a_sound_store_has_no_problems(self, path: Path) -> None:
         report = verify(path)
@@ -402,6 +428,7 @@ class TestVerify:
             "messages": 8,
             "patches": 1,
             "last_patches": 1,
+            "urgent_messages": 2,
             "memberships": 6,
             "uniques": 1,
             "tokens": 4,

@@ -9,7 +9,7 @@ from fastim.core.conversation import Conversation, Kind
 from fastim.core.errors import ConversationNotFound, MessageNotFound, Unavailable
 from fastim.core.ids import MESSAGE_ID_LENGTH, personal_log
 from fastim.core.message import Message, Position, Span, place
-from fastim.core.policy import REJOIN_MILLIS
+from fastim.core.policy import REJOIN_MILLIS, URGENT_KEPT_MILLIS
 from fastim.core.retention import Retention
 from fastim.core.session import Grant
 from fastim.core.standing import Role, Standing
@@ -629,7 +629,7 @@ class TestDeletingConversations:
         made = conversation(CONVERSATION, "ann", "ben", unique_key="k", regulated=True)
         await part.create_conversation(made)
         await part.change_conversation(made, standings={"ben": Standing(Role.MANAGER)}, notices=[notice(None, T0 + 1)])
-        message = (await part.append(CONVERSATION, draft("ann", token="t"), T0)).message
+        message = (await part.append(CONVERSATION, draft("ann", token="t"), T0, urgent=True)).message
         await part.patch_message(CONVERSATION, message, T0)
         assert await part.delete_conversation(CONVERSATION)
         for _ in range(2):  # before and after what it left behind is taken away
@@ -643,6 +643,7 @@ class TestDeletingConversations:
             assert await part.find_message(CONVERSATION, message.position) is None
             assert await part.messages_from(CONVERSATION, 1, 10) == []
             assert await part.patches_since(CONVERSATION, Millis(0), 10) == []
+            assert await part.urgent_since(CONVERSATION, T0, T0, 10) == []
             assert await part.standings(CONVERSATION) == {}
             assert await part.find_standing(CONVERSATION, "ben") == Standing()
             assert await part.notices_for("ben", Millis(0), 10) == ([], False)
@@ -1086,6 +1087,102 @@ class TestPatching:
             assert [message.body for message in await everything(part)] == [body] * 3
 
 
+class TestUrgentMessages:
+    async def fill(self, part: ApplicationStore, priorities: str, log_id: str = CONVERSATION) -> list[Message]:
+        """One message for each letter, a millisecond apart from ``T0`` on; the urgent ones are those of ``u``."""
+        for number, priority in enumerate(priorities):
+            message = draft("ann", str(number).encode())
+            await part.append(log_id, message, Millis(T0 + number), urgent=priority == "u")
+        return [one for one in await everything(part, log_id) if priorities[one.sequence - 1] == "u"]
+
+    async def test_they_ascend_between_two_moments_and_both_are_included(self, part: ApplicationStore) -> None:
+        await part.create_conversation(conversation(CONVERSATION, kind=Kind.CHAT_ROOM))
+        urgent = await self.fill(part, "u-uu--u")
+
+        async def found(since: int, until: int, limit: int = 10) -> list[Message]:
+            return await part.urgent_since(CONVERSATION, Millis(since), Millis(until), limit)
+
+        assert len(urgent) == 4
+        assert await found(T0, T0 + 6) == await found(0, T0 + WEEK) == await found(-1, 1 << 70) == urgent
+        assert await found(T0 + 1, T0 + 5) == urgent[1:3]
+        assert await found(T0 + 3, T0 + 3) == urgent[2:3]
+        assert await found(T0, T0 + 6, 3) == urgent[:3]
+        assert await found(T0 + 4, T0 + 5) == await found(T0 + 6, T0) == await found(T0, T0 + 6, 0) == []
+
+    async def test_the_newest_begin_where_it_says(self, part: ApplicationStore) -> None:
+        await part.create_conversation(conversation(CONVERSATION, kind=Kind.CHAT_ROOM))
+        await self.fill(part, "u-uu--uu")
+        for since, until, limit, left in [
+            (0, T0 + 7, 9, 5),
+            (0, T0 + 7, 5, 5),
+            (0, T0 + 7, 4, 4),
+            (0, T0 + 7, 1, 1),
+            (0, T0 + 7, 0, 0),
+            (T0 + 3, T0 + 6, 1, 1),
+            (T0 + 3, T0 + 6, 2, 2),
+            (T0 + 8, T0 + 9, 1, 0),
+        ]:
+            start = await part.urgent_start(CONVERSATION, Millis(since), Millis(until), limit)
+            assert start >= since
+            assert len(await part.urgent_since(CONVERSATION, start, Millis(until), 10)) == left
+
+    async def test_they_are_as_they_are_now(self, part: ApplicationStore) -> None:
+        await part.create_conversation(conversation(CONVERSATION, kind=Kind.CHAT_ROOM))
+        first, second, third = await self.fill(part, "uuu")
+        patched = await part.patch_message(CONVERSATION, replace(first, body=b"changed"), T0)
+        await part.delete_message(CONVERSATION, second.position)
+        assert await part.urgent_since(CONVERSATION, T0, Millis(T0 + 2), 2) == [patched, third]
+
+    async def test_one_that_came_before_does_not_become_urgent(self, part: ApplicationStore) -> None:
+        await part.create_conversation(conversation(CONVERSATION, kind=Kind.CHAT_ROOM))
+        await part.append(CONVERSATION, draft(token="t"), T0)
+        again = await part.append(CONVERSATION, draft(token="t"), Millis(T0 + 1), urgent=True)
+        assert not again.fresh
+        assert await part.urgent_since(CONVERSATION, T0, Millis(T0 + DAY), 10) == []
+
+    async def test_logs_and_applications_are_told_apart(self, store: Store, part: ApplicationStore) -> None:
+        for one in (CONVERSATION, OTHER):
+            await part.create_conversation(conversation(one, kind=Kind.CHAT_ROOM))
+        other = await application(store, "app-2")
+        await other.create_conversation(conversation(CONVERSATION, kind=Kind.CHAT_ROOM))
+        urgent = await self.fill(part, "uu")
+        for whose, log_id in ((part, OTHER), (other, CONVERSATION), (part, f"{7:024x}"), (part, "no id")):
+            assert await whose.urgent_since(log_id, T0, Millis(T0 + DAY), 10) == []
+            assert await whose.urgent_start(log_id, T0, Millis(T0 + DAY), 0) == T0
+        assert await part.urgent_since(CONVERSATION, T0, Millis(T0 + DAY), 10) == urgent
+
+    async def test_that_they_were_is_forgotten_when_nobody_can_come_back_any_more(self, part: ApplicationStore) -> None:
+        for one in (CONVERSATION, OTHER):
+            await part.create_conversation(conversation(one, kind=Kind.CHAT_ROOM))
+        urgent, others = await self.fill(part, "uuu"), await self.fill(part, "u", OTHER)
+        await retire(part, T0 + REJOIN_MILLIS + 2)
+        assert await part.urgent_since(CONVERSATION, T0, Millis(T0 + DAY), 10) == urgent
+        await retire(part, T0 + URGENT_KEPT_MILLIS + 1)
+        assert await part.urgent_since(CONVERSATION, T0, Millis(T0 + DAY), 10) == urgent[1:]
+        assert await part.urgent_since(OTHER, T0, Millis(T0 + DAY), 10) == []
+        assert await everything(part, OTHER) == others
+        await retire(part, T0 + URGENT_KEPT_MILLIS + 3)
+        assert await part.urgent_since(CONVERSATION, T0, Millis(T0 + DAY), 10) == []
+
+    async def test_retired_ones_are_left_out(self, part: ApplicationStore) -> None:
+        await part.create_conversation(conversation(CONVERSATION, kind=Kind.CHAT_ROOM))
+        urgent = await self.fill(part, "uuu")
+        await retire(part, T0 + 10_001, Retention(history=Millis(10_000)))
+        assert await part.urgent_since(CONVERSATION, T0, Millis(T0 + DAY), 10) == urgent[1:]
+
+    @pytest.mark.slow
+    async def test_those_of_many_rooms_are_forgotten_in_small_steps(self, part: ApplicationStore) -> None:
+        rooms = [f"{number:024x}" for number in range(30)]
+        for room in rooms:
+            await part.create_conversation(conversation(room, kind=Kind.CHAT_ROOM))
+            writes = [part.append(room, draft(), Millis(T0 + number), urgent=True) for number in range(50)]
+            await settle(*writes)
+        await part.append(rooms[3], draft(), Millis(T0 + DAY), urgent=True)
+        assert max(await retire(part, T0 + DAY)) < 1_000
+        left = [len(await part.urgent_since(room, T0, Millis(T0 + WEEK), 99)) for room in rooms]
+        assert left == [1 if number == 3 else 0 for number in range(30)]
+
+
 class TestDeletingMessages:
     async def test_it_is_in_no_answer_any_more(self, part: ApplicationStore) -> None:
         await part.create_conversation(conversation(CONVERSATION, "a", "b"))
@@ -1423,6 +1520,12 @@ class TestStays:
         assert await part.find_stay("ann", device) == stay
         await part.forget_stay("ann", device)
         assert await part.find_stay("ann", device) is None
+
+    async def test_what_was_missed_is_kept_with_it(self, part: ApplicationStore) -> None:
+        stay = Stay("ann", "phone", CONVERSATION, left_at=Millis(T0 + 9), missed_from=T0)
+        await part.save_stay(stay)
+        assert await part.find_stay("ann", "phone") == stay
+        assert await part.stays() == [stay]
 
     async def test_one_that_nobody_can_come_back_to_is_taken_away(self, part: ApplicationStore) -> None:
         there = Stay("ann", "phone", CONVERSATION)

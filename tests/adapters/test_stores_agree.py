@@ -192,10 +192,11 @@ class StoresAgree(RuleBasedStateMachine):
             lambda part: part.append(conversation_id, message, now),
         )
 
-    @rule(log_id=logs, batch=st.lists(st.tuples(drafts, moments), min_size=1, max_size=6))
-    def append(self, log_id: str, batch: list[tuple[Any, Millis]]) -> None:
-        def write(one: tuple[Any, Millis]) -> Write:
-            return lambda part: part.append(log_id, *one)
+    @rule(log_id=logs, batch=st.lists(st.tuples(drafts, moments, st.booleans()), min_size=1, max_size=6))
+    def append(self, log_id: str, batch: list[tuple[Any, Millis, bool]]) -> None:
+        def write(one: tuple[Any, Millis, bool]) -> Write:
+            message, now, urgent = one
+            return lambda part: part.append(log_id, message, now, urgent=urgent)
 
         self.compare(*map(write, batch))
 
@@ -260,6 +261,14 @@ class StoresAgree(RuleBasedStateMachine):
             lambda part: part.patches_since(log_id, since, limit),
         )
 
+    @rule(log_id=logs, since=moments, lasting=st.sampled_from([0, 3, DAY]), limit=limits)
+    def urgent_since(self, log_id: str, since: Millis, lasting: int, limit: int) -> None:
+        until = Millis(since + lasting)
+        self.compare(
+            lambda part: part.urgent_since(log_id, since, until, limit),
+            lambda part: part.urgent_start(log_id, since, until, limit),
+        )
+
     @rule(told=notices, client_id=clients, since=moments, limit=limits)
     def add_notices(self, told: list[Any], client_id: str, since: Millis, limit: int) -> None:
         self.compare(lambda part: part.add_notices(told))
@@ -279,10 +288,16 @@ class StoresAgree(RuleBasedStateMachine):
         take: Write = lambda part: part.take_will(client_id, holder)  # noqa: E731
         self.compare(take, take)
 
-    @rule(client_id=clients, device=st.sampled_from(["", "d"]), conversation_id=ids, left_at=st.just(0) | moments)
-    def save_stay(self, client_id: str, device: str, conversation_id: str, left_at: Millis) -> None:
+    @rule(
+        client_id=clients, device=st.sampled_from(["", "d"]), conversation_id=ids,
+        left_at=st.just(0) | moments, missed_from=st.just(0) | moments,
+    )  # fmt: skip
+    def save_stay(
+        self, client_id: str, device: str, conversation_id: str, left_at: Millis, missed_from: Millis
+    ) -> None:
         if conversation_id != "no id":
-            self.compare(lambda part: part.save_stay(Stay(client_id, device, conversation_id, left_at)))
+            stay = Stay(client_id, device, conversation_id, left_at, missed_from)
+            self.compare(lambda part: part.save_stay(stay))
 
     @rule(client_id=clients, device=st.sampled_from(["", "d"]))
     def forget_stay(self, client_id: str, device: str) -> None:

@@ -5,9 +5,21 @@ from typing import Any
 
 import pytest
 
-from fastim.client import ChatRoom, ConnectionLost, Conversation, Kind, ServiceConversation, TemporaryConversation
+from fastim.client import (
+    ChatRoom,
+    ConnectionLost,
+    Conversation,
+    Joined,
+    Kind,
+    MessageReceived,
+    MessagesShed,
+    Millis,
+    ServiceConversation,
+    TemporaryConversation,
+)
+from fastim.wire import codec
 from fastim.wire import messages2_pb2 as pb
-from tests.client.fake_server import FakeServer, Peer, answered, reply
+from tests.client.fake_server import SERVER_TIME, FakeServer, Peer, answered, delivery, reply
 from tests.client.scripts import connected, scripted, take, talking
 
 pytestmark = pytest.mark.anyio
@@ -159,3 +171,31 @@ async def test_what_a_query_finds_has_the_calls_of_its_kind() -> None:
         (Kind.SYSTEM, True, None),
         (Kind.SYSTEM, False, None),
     ]
+
+
+async def test_who_is_too_slow_for_a_room_is_told_what_was_left_out() -> None:
+    async def script(peer: Peer) -> None:
+        gaps = [codec.encode_gap("r1", shed) for shed in ((0, 7, 1_000), (2, 0, 0))]
+        addressed, alone = gaps[0] + codec.recipient("tom"), gaps[1]
+        await peer.send(*map(pb.GenericCommand.FromString, (addressed, alone)))
+
+    async with talking(script) as tom:
+        assert await take(tom, 2) == [MessagesShed("r1", 0, 7, 1_000), MessagesShed("r1", 2, 0, 0)]
+
+
+async def test_a_push_that_names_nobody_is_for_the_one_who_is_there() -> None:
+    message = delivery("m1")
+    conv = pb.ConvCommand(cid="c1", initBy="jerry", udate="2026-01-01T00:00:00.000Z")
+    joined = pb.GenericCommand(cmd=pb.conv, op=pb.joined, service=2, serverTs=SERVER_TIME, convMessage=conv)
+    message.ClearField("peerId")
+
+    async def script(peer: Peer) -> None:
+        await peer.send(message, joined)
+        ack = await peer.expect(pb.ack)
+        assert (ack.ackMessage.cid, ack.ackMessage.tots) == ("c1", SERVER_TIME)
+
+    async with talking(script) as tom:
+        first, second = await take(tom, 2)
+    assert isinstance(first, MessageReceived)
+    assert (first.message.id, first.message.text) == ("m1", "hello")
+    assert second == Joined("c1", "jerry", Millis(SERVER_TIME))

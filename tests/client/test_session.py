@@ -66,7 +66,7 @@ async def test_the_first_opening_says_who_and_on_what_device() -> None:
     assert (request.appId, request.peerId) == ("app-under-test", "tom")
     session = request.sessionMessage
     assert (session.tag, session.deviceId, session.r, session.lastUnreadNotifTime) == ("Mobile", "phone", False, 77)
-    assert session.configBitmap == 1 + 2 + 8 + 16 + 32 + 128
+    assert session.configBitmap == 1 + 2 + 8 + 16 + 32 + 128 + (1 << 32)
     assert not session.HasField("st")
     assert not session.HasField("lastPatchTime")
 
@@ -732,7 +732,7 @@ async def test_a_client_that_wants_no_events_keeps_none_and_acknowledges_nothing
     async def script(server: FakeServer) -> None:
         peer = await server.accept()
         request = await peer.open()
-        assert request.sessionMessage.configBitmap == 2 + 8 + 32 + 128
+        assert request.sessionMessage.configBitmap == 2 + 8 + 32 + 128 + (1 << 32)
         await peer.send(delivery("m1"), delivery("m2"))
         await peer.send(acked(await peer.expect(pb.direct)))
         await peer.say_goodbye()

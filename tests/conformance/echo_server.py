@@ -19,6 +19,7 @@ from fastim.doors.websocket import WebSocketProtocol
 from fastim.runtime.connection import Connection
 from fastim.runtime.deadlines import Deadlines
 from fastim.runtime.gateway import Gateway
+from fastim.runtime.outbound import fanout_of
 from fastim.settings import Delivery, Http, Limits
 from fastim.wire.framing import BINARY, TEXT, WebSocketFraming
 
@@ -30,7 +31,7 @@ class Echo:
     """Fulfils ``Receiver``."""
 
     def start(self, connection: Connection, body: bytes) -> None:
-        connection.send(body)
+        connection.write(connection.framing.frame(body))
 
     def drained(self, connection: Connection) -> None:
         raise AssertionError("no deliveries are offered here")
@@ -84,7 +85,7 @@ async def echo_server(limit_bytes: int = MESSAGE_BYTES) -> AsyncIterator[str]:
     loop = asyncio.get_running_loop()
     deadlines = Deadlines(loop)
     limits, delivery = Limits(frame_bytes=limit_bytes), Delivery(outbox_bytes=4 * MESSAGE_BYTES)
-    gateway = Gateway(Echo(), deadlines, limits, delivery)
+    gateway = Gateway(Echo(), deadlines, limits, delivery, fanout_of(delivery))
     door = EchoDoor(gateway, web.Application(), Http())
     await door.open()
     listening = socket.create_server(("127.0.0.1", 0))

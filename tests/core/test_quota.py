@@ -3,7 +3,7 @@ from hypothesis import strategies as st
 
 from fastim.core import commands
 from fastim.core.errors import OperationQuotaExceeded, SendQuotaExceeded
-from fastim.core.quota import MINUTE_NANOSECONDS, Quota, quota_of, spent
+from fastim.core.quota import MINUTE_NANOSECONDS, SECOND_NANOSECONDS, Quota, governs, quota_of, spent
 
 moments = st.lists(st.integers(0, 3 * MINUTE_NANOSECONDS), max_size=60).map(sorted)
 
@@ -47,6 +47,33 @@ def test_after_a_minute_of_nothing_it_is_full(per_minute: int, now: int) -> None
     while (after := spent(full_at, per_minute, now)) is not None:
         full_at = after
     assert full_at <= now + MINUTE_NANOSECONDS
+
+
+@given(st.integers(1, 30_000), st.integers(0, 10**18))
+def test_a_second_s_worth_may_be_taken_at_once_and_no_more(per_second: int, now: int) -> None:
+    full_at, count = now, 0
+    while (after := spent(full_at, per_second, now, SECOND_NANOSECONDS)) is not None and count <= per_second:
+        full_at, count = after, count + 1
+    assert count == per_second
+    assert spent(full_at, per_second, now + SECOND_NANOSECONDS // per_second, SECOND_NANOSECONDS) is not None
+
+
+@given(st.integers(1, 60_000), st.lists(st.floats(0, 100, allow_nan=False), max_size=50))
+def test_who_governs_begins_at_the_limit_and_ends_below_half_of_it(limit: int, lags: list[float]) -> None:
+    governing = False
+    for lag in lags:
+        before, governing = governing, governs(governing, lag, limit)
+        if governing and not before:
+            assert 1000 * lag >= limit
+        if before and not governing:
+            assert 1000 * lag < limit / 2
+        if lag == 0:
+            assert not governing
+
+
+def test_without_a_limit_nobody_governs() -> None:
+    assert not governs(False, 3_600, 0)
+    assert not governs(True, 3_600, 0)
 
 
 def test_what_comes_out_of_which() -> None:

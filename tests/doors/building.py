@@ -14,6 +14,7 @@ from fastim.runtime.connection import Connection
 from fastim.runtime.deadlines import Deadlines
 from fastim.runtime.gateway import Gateway
 from fastim.runtime.limits import Limit, LimitCounters
+from fastim.runtime.outbound import fanout_of
 from fastim.settings import Address, Delivery, Http, Limits
 from fastim.wire import messages2_pb2 as pb
 
@@ -70,7 +71,7 @@ class Building:
         self.recorder = Recorder()
         self.deadlines = Deadlines(asyncio.get_running_loop())
         self.counters = Bites()
-        self.gateway = Gateway(self.recorder, self.deadlines, limits, Delivery(), self.counters)
+        self.gateway = Gateway(self.recorder, self.deadlines, limits, Delivery(), fanout_of(Delivery()), self.counters)
         self.listeners: list[Listener] = []
         self.application = web_application(
             knows={"app": True}.__contains__,

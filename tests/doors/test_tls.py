@@ -19,7 +19,8 @@ from websockets.typing import Subprotocol
 from fastim._frames import encode_tcp
 from fastim.core.errors import ReadTimeout, SettingsError
 from fastim.doors import tls
-from fastim.doors.tls import WRITE_BUFFER_BYTES, Certificate
+from fastim.doors.tls import Certificate
+from fastim.runtime.connection import GATHERED_BYTES
 from fastim.settings import Limits, Tls
 from tests.authority import Authority, Pair
 from tests.doors.building import Socket, building, parting
@@ -159,7 +160,7 @@ async def test_one_that_takes_nothing_counts_as_full_as_soon_as_on_a_plain_conne
             assert connection.offer(bytes(8_192), "Tom")
             owed += 8_196
             await asyncio.sleep(0)
-        assert WRITE_BUFFER_BYTES <= connection.waiting_bytes < 2 * WRITE_BUFFER_BYTES
+        assert GATHERED_BYTES <= connection.waiting_bytes < 2 * GATHERED_BYTES
         await client.write(encode_tcp(b"second"))
         await client.read(owed)
         assert await house.recorder.body() == b"second"

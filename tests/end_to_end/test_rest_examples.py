@@ -15,6 +15,7 @@ from urllib.parse import quote
 import anyio
 import pytest
 
+from fastim.core.ledger import Ledger
 from fastim.doors.http.rest import CALLS
 from fastim.doors.http.rest.calls import AnyCall
 from fastim.wire import messages2_pb2 as pb
@@ -90,6 +91,8 @@ ROW = {
     "conv_type": int,
 }
 NEWEST = {**ROW, "lm": {"__type": "Date", "iso": str}, "name": "lunch"}
+COUNTS = {"high": int, "normal": int, "low": int}
+LEDGER = {"readers": int, **{name: COUNTS for name in Ledger.__struct_fields__ if name != "readers"}}
 SUBSCRIBER = {"timestamp": int, "subscriber": "{tom}", "conv_id": "{id}"}
 SIGNED = {"signature": str, "nonce": str, "client_id": "user-of-token", "timestamp": int}
 WHO = {"client_ids": ["{tom}"]}
@@ -126,6 +129,7 @@ def of_conversations_and_rooms() -> Iterator[tuple[str, Example]]:
         yield f"POST {CONVERSATIONS}/{{conversation_id}}/{list_}", Example(SAVED, WHO)
         yield f"DELETE {CONVERSATIONS}/{{conversation_id}}/{list_}", Example(SAVED, WHO)
         yield f"GET {CONVERSATIONS}/{{conversation_id}}/{list_}", Example(IDS)
+    yield f"GET {ROOMS}/{{conversation_id}}/ledger", Example(LEDGER)
     yield f"GET {ROOMS}/{{conversation_id}}/members", Example({"result": ["{tom}"]})
     yield f"GET {ROOMS}/{{conversation_id}}/members/online-count", Example({"result": 1})
     for family in (CONVERSATIONS, ROOMS):

@@ -1,5 +1,6 @@
 """A bus that keeps what is published."""
 
+from collections.abc import Callable
 from typing import TypeVar
 
 import trio
@@ -12,15 +13,21 @@ E = TypeVar("E", bound=Event)
 class RecordingBus:
     """Fulfils the ``Bus`` port.
 
+    Args:
+        hear: Told of every event at once.
+
     Attributes:
         events: Everything that was published, in order.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, hear: Callable[[Event], object] | None = None) -> None:
+        self._hear = hear
         self.events: list[Event] = []
 
     async def publish(self, event: Event) -> None:
         self.events.append(event)
+        if self._hear is not None:
+            self._hear(event)
         await trio.lowlevel.checkpoint()
 
     def of(self, kind: type[E]) -> list[E]:

@@ -120,8 +120,8 @@ class PacedStore:
         await trio.lowlevel.checkpoint()
         return await self._store.refused_conversations(client_id)
 
-    def append(self, log_id: str, draft: Draft, now: Millis) -> Awaitable[Appended]:
-        return self._queued(lambda: self._store.append(log_id, draft, now))
+    def append(self, log_id: str, draft: Draft, now: Millis, *, urgent: bool = False) -> Awaitable[Appended]:
+        return self._queued(lambda: self._store.append(log_id, draft, now, urgent=urgent))
 
     def append_each(self, log_ids: Sequence[str], draft: Draft, now: Millis) -> Awaitable[list[Appended]]:
         return self._queued(lambda: self._store.append_each(log_ids, draft, now))
@@ -147,6 +147,14 @@ class PacedStore:
     async def history(self, log_id: str, span: Span, wanted: Callable[[Message], bool] | None = None) -> list[Message]:
         await trio.lowlevel.checkpoint()
         return await self._store.history(log_id, span, wanted)
+
+    async def urgent_since(self, log_id: str, since: Millis, until: Millis, limit: int) -> list[Message]:
+        await trio.lowlevel.checkpoint()
+        return await self._store.urgent_since(log_id, since, until, limit)
+
+    async def urgent_start(self, log_id: str, since: Millis, until: Millis, limit: int) -> Millis:
+        await trio.lowlevel.checkpoint()
+        return await self._store.urgent_start(log_id, since, until, limit)
 
     async def find_head(self, log_id: str) -> Head:
         await trio.lowlevel.checkpoint()

@@ -21,7 +21,9 @@ from fastim.service.sessions import Opening, open_session
 from tests.fakes.bus import RecordingBus
 from tests.fakes.clock import SettableClock
 from tests.fakes.directory import PlainDirectory
+from tests.fakes.ingress import CountingIngress
 from tests.fakes.lanes import TrioLanes
+from tests.fakes.logs import PlainLogs
 from tests.fakes.pace import TrioPace
 from tests.fakes.store import PacedStore
 from tests.fakes.words import PlainWords
@@ -40,11 +42,13 @@ class World:
     def __init__(self, application: Application, policy: Policy, store: PacedStore, whole: MemoryStore) -> None:
         self.store = store
         self._whole = whole
-        self.bus = RecordingBus()
-        self.directory = PlainDirectory()
-        self.rooms = LocalRooms()
         self.clock = SettableClock()
+        self.logs = PlainLogs(self.clock.now())
+        self.bus = RecordingBus(self.logs.hear)
+        self.directory = PlainDirectory()
+        self.rooms = LocalRooms(self.logs)
         self.words = PlainWords()
+        self.ingress = CountingIngress()
         self.io = Io(
             application=application,
             policy=policy,
@@ -56,6 +60,7 @@ class World:
             clock=self.clock,
             pace=TrioPace(),
             words=self.words,
+            ingress=self.ingress,
             entropy=random.Random(7).randbytes,
         )
         self._numbers = count(1)

@@ -6,6 +6,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from fastim._fanout import Fanout
 from fastim._frames import TcpFrames, encode_tcp
 from fastim.adapters.inprocess import InProcessBus
 from fastim.adapters.memory import MemoryStore
@@ -17,11 +18,14 @@ from fastim.runtime.deadlines import Deadlines
 from fastim.runtime.delivery import Delivery
 from fastim.runtime.dispatch import Dispatcher, Tenant
 from fastim.runtime.gateway import Gateway
+from fastim.runtime.ingress import Governor, LocalIngress
 from fastim.runtime.lanes import LocalLanes
 from fastim.runtime.limits import LimitCounters
+from fastim.runtime.outbound import fanout_of
 from fastim.runtime.pace import SharedPace
 from fastim.runtime.presence import Presence
 from fastim.runtime.quotas import Quotas
+from fastim.runtime.room_logs import RoomLogs
 from fastim.runtime.rooms import LocalRooms
 from fastim.runtime.words import LocalWords
 from fastim.service.io import Io
@@ -34,14 +38,18 @@ APPLICATION = "app"
 EVERYTHING = 187
 """The ``configBitmap`` of JS 5."""
 SMALL_SOCKET_BYTES = 4_096
+AT_ONCE = DeliverySettings(room_gather_milliseconds=0)
+"""Rooms wait for nothing: the fan-out's clock is not the jumping loop's."""
 
 
 class Switchboard:
     """Connections over socket pairs, behind the TCP door."""
 
-    def __init__(self, receiver: Receiver, limits: Limits, delivery: DeliverySettings) -> None:
+    def __init__(
+        self, receiver: Receiver, limits: Limits, delivery: DeliverySettings, fanout: Fanout | None = None
+    ) -> None:
         self.deadlines = Deadlines(asyncio.get_running_loop())
-        self.gateway = Gateway(receiver, self.deadlines, limits, delivery)
+        self.gateway = Gateway(receiver, self.deadlines, limits, delivery, fanout or fanout_of(delivery))
         self._lines: list[Line] = []
 
     async def line(self) -> "Line":
@@ -148,15 +156,18 @@ class Node(Switchboard):
         tenant: Tenant,
         clock: SettableClock,
         memory: MemoryStore,
+        fanout: Fanout,
+        counters: LimitCounters,
     ) -> None:
+        self.fanout = fanout
         self.memory = memory
-        self.counters = LimitCounters()
+        self.counters = counters
         self.dispatcher = Dispatcher(Quotas(limits, self.counters, asyncio.get_running_loop().time))
         self.dispatcher.add(tenant)
         self.tenant = tenant
         self.store = tenant.io.store
         self.clock = clock
-        super().__init__(self.dispatcher, limits, delivery)
+        super().__init__(self.dispatcher, limits, delivery, fanout)
 
 
 @asynccontextmanager
@@ -178,8 +189,12 @@ async def running_node(
     part = store or memory.of(application)
     listed = LocalWords(application, words or Words(enabled=True), part, clock)
     presence = Presence()
-    rooms = LocalRooms()
-    deliveries = Delivery(presence, rooms)
+    delivery = delivery or AT_ONCE
+    fanout = fanout_of(delivery)
+    logs = RoomLogs(fanout, presence, clock)
+    deliveries = Delivery(presence, logs)
+    counters = LimitCounters()
+    ingress = LocalIngress(limits or Limits(), counters, Governor(0), asyncio.get_running_loop().time)
     io = Io(
         application=application,
         policy=Policy(),
@@ -187,14 +202,15 @@ async def running_node(
         lanes=LocalLanes(),
         bus=InProcessBus(deliveries.deliver),
         directory=presence,
-        rooms=rooms,
+        rooms=LocalRooms(logs),
         clock=clock,
         pace=SharedPace(),
         words=listed,
+        ingress=ingress,
         entropy=random.Random(7).randbytes,
     )
-    tenant = Tenant(application, io, presence, deliveries, listed)
-    node = Node(limits or Limits(), delivery or DeliverySettings(), tenant, clock, memory)
+    tenant = Tenant(application, io, presence, deliveries, logs, ingress, listed)
+    node = Node(limits or Limits(), delivery, tenant, clock, memory, fanout, counters)
     try:
         yield node
     finally:

@@ -13,6 +13,7 @@ from fastim.core.events import (
     MembersRemoved,
     MessagePatched,
     MessagePosted,
+    MessagesMissed,
     MessagesQueued,
     MessagesReceipted,
     MissedPatch,
@@ -246,6 +247,13 @@ class TestWhoIsTold:
             assert await party.hear(queued) == {"phone": [("tom", "direct")] * 2}
 
     @on_asyncio
+    async def test_what_was_missed_in_a_room_goes_to_the_session_that_missed_it(self) -> None:
+        async with running_node() as node:
+            party = await Party.gather(node)
+            missed = MessagesMissed("tom", party.number("phone"), C, Kind.CHAT_ROOM, (HELLO, HELLO))
+            assert await party.hear(missed) == {"phone": [("tom", "direct")] * 2}
+
+    @on_asyncio
     async def test_receipts_go_to_the_senders_devices(self) -> None:
         async with running_node() as node:
             party = await Party.gather(node)
@@ -299,6 +307,7 @@ class TestWhoIsTold:
             MessagePosted,
             MessagePatched,
             PatchesMissed,
+            MessagesMissed,
             MessagesQueued,
             MessagesReceipted,
             ConversationStarted,

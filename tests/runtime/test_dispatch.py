@@ -2,6 +2,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from fastim.adapters.memory import MemoryStore
@@ -12,7 +13,7 @@ from fastim.core.ids import AppNumber
 from fastim.core.message import Draft, Message, Position
 from fastim.core.policy import QUEUED_BATCH
 from fastim.core.session import OfflineMode
-from fastim.runtime.dispatch import LARGE_ANSWERS_MAX, SEARCHES_MAX, Tenant
+from fastim.runtime.dispatch import LARGE_ANSWERS_MAX, SEARCHES_MAX
 from fastim.settings import Delivery, Limits
 from fastim.wire import messages2_pb2 as pb
 from tests.fakes.running import idle, on_asyncio
@@ -94,8 +95,7 @@ class TestOpening:
     async def test_a_connection_stays_with_its_application(self) -> None:
         async with running_node() as node:
             other = Application(AppNumber(2), "other", "key", "master", "hook")
-            one = node.tenant
-            node.dispatcher.tenants["other"] = Tenant(other, one.io, one.presence, one.delivery, one.words)
+            node.dispatcher.tenants["other"] = replace(node.tenant, application=other)
             line = await node.line()
             await line.open()
             second = Generic(cmd=pb.session, op=pb.open, appId="other", peerId="jerry", i=2)

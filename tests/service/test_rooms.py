@@ -30,6 +30,7 @@ from fastim.core.errors import (
 from fastim.core.policy import OCCUPANTS_LISTED_MAX, REJOIN_MILLIS
 from fastim.core.session import Session, office
 from fastim.core.standing import Role, Standing
+from fastim.core.units import Millis
 from fastim.ports.store import Stay
 from fastim.service.conversations import check_membership, count_members, delete_conversation
 from fastim.service.governance import change_blocks
@@ -326,7 +327,8 @@ class TestComingBack:
         await world.login("tom", "phone")
         assert await count(world, room) == 0
         stay = await world.store.find_stay("tom", "phone")
-        assert stay == Stay("tom", "phone", room, left_at=world.clock.now())
+        missed_from = Millis(world.logs.begun + 1)  # nothing was posted at all
+        assert stay == Stay("tom", "phone", room, left_at=world.clock.now(), missed_from=missed_from)
 
     @pytest.mark.rule("1.10")
     @on_trio

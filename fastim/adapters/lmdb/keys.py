@@ -19,6 +19,7 @@ The tables::
     messages               application, log, sequence                     Message
     patches                application, log, moment                       sequence
     last_patches           application                                    the moment of the last one
+    urgent_messages        application, log, timestamp                    sequence
     memberships            application, client, log's 13 bytes            Membership
     uniques                application, kind, hash of the unique key      conversation
     tokens                 application, log's 13 bytes, hash              sequence, hour, client of a personal log

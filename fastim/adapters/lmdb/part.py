@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from time import perf_counter
@@ -264,11 +265,11 @@ class LmdbApplicationStore(Reads):
 
     # --- Messages -----------------------------------------------------------------------------------------------------
 
-    def append(self, log_id: str, draft: Draft, now: Millis) -> Awaitable[Appended]:
+    def append(self, log_id: str, draft: Draft, now: Millis, *, urgent: bool = False) -> Awaitable[Appended]:
         place = self._place(log_id, draft)
         if place is None:
             return self._writes.submit(_unfound)
-        return self._writes.submit(partial(messages.append, *place, draft, now))
+        return self._writes.submit(partial(messages.append, *place, draft, now, urgent))
 
     def append_each(self, log_ids: Sequence[str], draft: Draft, now: Millis) -> Awaitable[list[Appended]]:
         places = [place for log_id in log_ids if (place := self._place(log_id, draft)) is not None]
@@ -356,6 +357,51 @@ class LmdbApplicationStore(Reads):
             if first <= last and len(found) < span.limit:
                 deadline = await self._turns.next()
         return found[::-1] if span.newest_first else found
+
+    async def urgent_since(self, log_id: str, since: Millis, until: Millis, limit: int) -> list[Message]:
+        found: list[Message] = []
+
+        def note(transaction: lmdb.Transaction[bytes], scope: bytes, moment: bytes, sequence: bytes) -> bool:
+            record = transaction.get(scope + sequence, db=self._environment.tables.messages)
+            message = None if record is None else decode_message(record)
+            if message is not None and not message.deleted:
+                found.append(message)
+            return len(found) == limit
+
+        if limit > 0:
+            await self._visit_urgent(log_id, since, until, note)
+        return found
+
+    async def urgent_start(self, log_id: str, since: Millis, until: Millis, limit: int) -> Millis:
+        newest: deque[bytes] = deque(maxlen=limit + 1)
+
+        def note(transaction: lmdb.Transaction[bytes], scope: bytes, moment: bytes, sequence: bytes) -> bool:
+            newest.append(moment)
+            return False
+
+        await self._visit_urgent(log_id, since, until, note)
+        return since if len(newest) <= limit else Millis(int.from_bytes(newest[0]) + 1)
+
+    async def _visit_urgent(
+        self,
+        log_id: str,
+        since: Millis,
+        until: Millis,
+        note: Callable[[lmdb.Transaction[bytes], bytes, bytes, bytes], bool],
+    ) -> None:
+        """Visit each urgent message: the log's scope, the message's timestamp and sequence as in keys."""
+        scope = self._scope(log_id)
+        if scope is None:
+            return
+        last = moment_key(until)
+
+        def visit(transaction: lmdb.Transaction[bytes], key: bytes, stored: bytes) -> bool:
+            moment = key[len(scope) :]
+            if moment > last or not self._is_there(transaction, conversation_scope(scope)):
+                return True
+            return note(transaction, scope, moment, stored)
+
+        await self._visit(self._environment.tables.urgent_messages, scope, scope + moment_key(since), visit)
 
     async def find_head(self, log_id: str) -> Head:
         scope = self._scope(log_id)
@@ -469,7 +515,7 @@ class LmdbApplicationStore(Reads):
 
     def save_stay(self, stay: Stay) -> Awaitable[None]:
         device = stay.device.encode(errors="surrogatepass")
-        staying = Staying(stay.client_id, device, stay.conversation_id, stay.left_at)
+        staying = Staying(stay.client_id, device, stay.conversation_id, stay.left_at, stay.missed_from)
         return self._writes.submit(partial(clients.save_stay, self._stay_key(stay.client_id, stay.device), staying))
 
     def forget_stay(self, client_id: str, device: str) -> Awaitable[None]:
@@ -589,7 +635,7 @@ def _member(client_id: str) -> conversations.Member:
 
 def _stay(staying: Staying) -> Stay:
     device = staying.device.decode(errors="surrogatepass")
-    return Stay(staying.client_id, device, staying.conversation_id, staying.left_at)
+    return Stay(staying.client_id, device, staying.conversation_id, staying.left_at, staying.missed_from)
 
 
 def _put_notices(prepared: Sequence[notices.PreparedNotice], batch: Batch) -> None:

@@ -18,7 +18,7 @@ from fastim.core.units import Millis
 from fastim.core.unread import Head, Membership
 from fastim.core.will import Will
 
-FORMAT = 4
+FORMAT = 5
 """The version of tables, keys and values; a store that has a higher one is not opened."""
 
 
@@ -45,6 +45,7 @@ class Staying(Struct, frozen=True, array_like=True):
     device: bytes
     conversation_id: str
     left_at: Millis
+    missed_from: Millis = Millis(0)
 
 
 class Visitor(Struct, frozen=True, array_like=True):

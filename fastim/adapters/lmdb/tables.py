@@ -16,6 +16,7 @@ class Tables(NamedTuple):
     messages: lmdb._Database
     patches: lmdb._Database
     last_patches: lmdb._Database
+    urgent_messages: lmdb._Database
     memberships: lmdb._Database
     uniques: lmdb._Database
     tokens: lmdb._Database

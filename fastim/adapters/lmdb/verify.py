@@ -32,7 +32,7 @@ from fastim.adapters.lmdb.checks.conversations import (
     check_subscribers,
 )
 from fastim.adapters.lmdb.checks.findings import PROBLEMS_MAX, Findings
-from fastim.adapters.lmdb.checks.logs import check_messages, check_patches, check_tokens
+from fastim.adapters.lmdb.checks.logs import check_messages, check_patches, check_tokens, check_urgent_messages
 from fastim.adapters.lmdb.environment import Tables, open_beside, open_tables, require_current
 from fastim.core.errors import SettingsError
 
@@ -49,6 +49,7 @@ _CHECKS: Final[tuple[Callable[[Findings], None], ...]] = (
     check_standings,
     check_refusals,
     check_patches,
+    check_urgent_messages,
     check_tokens,
     check_notices,
     check_clients,

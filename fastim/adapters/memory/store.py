@@ -26,7 +26,7 @@ from fastim.core.ids import (
 )
 from fastim.core.message import Draft, Message, Position, Span, next_timestamp, place
 from fastim.core.notice import Addressed, Notice
-from fastim.core.policy import REJOIN_MILLIS
+from fastim.core.policy import REJOIN_MILLIS, URGENT_KEPT_MILLIS
 from fastim.core.retention import Retention
 from fastim.core.session import Grant
 from fastim.core.standing import UNREMARKABLE, Standing
@@ -126,6 +126,7 @@ class MemoryApplicationStore:
         self._refused: dict[str, set[str]] = {}
         self._tokens: dict[tuple[str, str, str], Message] = {}
         self._patched_at = Millis(0)
+        self._urgent: dict[str, list[Position]] = {}
         self._notices: list[Addressed] = []
         self._wills: dict[str, Will] = {}
         self._stays: dict[tuple[str, str], Stay] = {}
@@ -241,12 +242,15 @@ class MemoryApplicationStore:
     async def refused_conversations(self, client_id: str) -> list[str]:
         return sorted(self._refused.get(client_id, ()), key=_age)
 
-    def append(self, log_id: str, draft: Draft, now: Millis) -> Awaitable[Appended]:
+    def append(self, log_id: str, draft: Draft, now: Millis, *, urgent: bool = False) -> Awaitable[Appended]:
         if self._store.closed:
             return _closed()
         if self._opened_log(log_id) is None:
             return Failed(ConversationNotFound())
-        return Done(self._append(log_id, draft, now))
+        appended = self._append(log_id, draft, now)
+        if urgent and appended.fresh:
+            self._urgent.setdefault(log_id, []).append(appended.message.position)
+        return Done(appended)
 
     def _append(self, log_id: str, draft: Draft, now: Millis) -> Appended:
         """What ``append`` does, in a log that is there."""
@@ -333,6 +337,14 @@ class MemoryApplicationStore:
         found = [message for message in kept if wanted is None or wanted(message)]
         limit = max(span.limit, 0)
         return found[max(len(found) - limit, 0) :] if span.newest_first else found[:limit]
+
+    async def urgent_since(self, log_id: str, since: Millis, until: Millis, limit: int) -> list[Message]:
+        urgent = [self._at(log_id, one) for one in self._urgent.get(log_id, ()) if since <= one.timestamp <= until]
+        return [message for message in urgent if message is not None][: max(limit, 0)]
+
+    async def urgent_start(self, log_id: str, since: Millis, until: Millis, limit: int) -> Millis:
+        moments = [one.timestamp for one in self._urgent.get(log_id, ()) if since <= one.timestamp <= until]
+        return since if len(moments) <= limit else Millis(moments[-limit - 1] + 1)
 
     async def find_head(self, log_id: str) -> Head:
         log = self._logs.get(log_id)
@@ -536,6 +548,10 @@ class MemoryApplicationStore:
             device for device, stay in self._stays.items() if stay.left_at and stay.left_at + REJOIN_MILLIS <= now
         )
         room -= _drop(self._stays, missed, room)
+        for urgent in self._urgent.values():
+            old = bisect_left(urgent, now - URGENT_KEPT_MILLIS, key=lambda position: position.timestamp)
+            del urgent[: min(old, room)]
+            room -= min(old, room)
         return Done(_SWEEP_STEP - room)
 
     def sweep_tokens(self, before: Millis, room: int) -> int:
@@ -616,6 +632,7 @@ class MemoryApplicationStore:
                 del self._uniques[unique]
         for log_id in [one for one in self._logs if log_owner(one)[0] == conversation_id]:
             del self._logs[log_id]
+            self._urgent.pop(log_id, None)
         for memberships in self._memberships.values():
             for log_id in [one for one in memberships if log_owner(one)[0] == conversation_id]:
                 del memberships[log_id]

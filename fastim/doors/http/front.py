@@ -29,6 +29,8 @@ KEEP_ALIVE_SECONDS = 75.0
 """How long a connection may be idle between two requests."""
 SPARE_CONNECTIONS = 32
 """As many may ask for the server's health while it is short of memory."""
+WRITE_BUFFER_BYTES = 65_536
+"""More than this waiting, and the socket counts as full: the loop's default; for TLS that would be eight times this."""
 FINISH_SECONDS = 5.0
 """How long answers under way may take when the listener closes."""
 
@@ -158,6 +160,7 @@ class Front(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
         if not self._door.admits():
             turn_away(self._transport)
             return

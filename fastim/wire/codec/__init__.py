@@ -4,6 +4,7 @@ A body is a ``GenericCommand`` without its frame. Nothing here decides anything;
 read off the reference, field by field. Source: wire protocol, envelope rules and the sections on each command.
 """
 
+from fastim.wire.codec.gaps import encode_gap
 from fastim.wire.codec.notices import notices_of_js, notices_of_swift
 from fastim.wire.codec.pushes import (
     encode_blocked,
@@ -15,6 +16,7 @@ from fastim.wire.codec.pushes import (
     encode_members_joined,
     encode_members_left,
     encode_members_silenced,
+    encode_missed,
     encode_missed_patches,
     encode_parting,
     encode_patched,
@@ -37,12 +39,14 @@ __all__ = [
     "encode_delivery",
     "encode_error",
     "encode_eviction",
+    "encode_gap",
     "encode_joined",
     "encode_left",
     "encode_members_blocked",
     "encode_members_joined",
     "encode_members_left",
     "encode_members_silenced",
+    "encode_missed",
     "encode_missed_patches",
     "encode_parting",
     "encode_patched",

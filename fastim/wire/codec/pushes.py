@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from fastim import _wire
 from fastim.core import events
 from fastim.core.conversation import Kind
 from fastim.core.errors import CodedError
@@ -23,22 +24,21 @@ def recipient(client_id: str) -> bytes:
 
 def encode_delivery(event: events.MessagePosted) -> bytes:
     """A message as its recipients get it, but for ``recipient``."""
-    direct = _direct(event.conversation_id, event.kind, event.message)
-    if event.transient:
-        direct.transient = True
-    return _push(pb.GenericCommand(cmd=pb.direct, directMessage=direct))
+    return _delivery(event.conversation_id, event.kind, event.message, transient=event.transient)
 
 
 def encode_queued(event: events.MessagesQueued) -> list[bytes]:
     """Messages that waited for the client, each as it gets it; the last one says when there are more."""
-    bodies = []
-    for number, message in enumerate(event.messages, 1):
-        direct = _direct(event.conversation_id, event.kind, message)
-        direct.offline = True
-        if event.more and number == len(event.messages):
-            direct.hasMore = True
-        bodies.append(_push(pb.GenericCommand(cmd=pb.direct, directMessage=direct)))
-    return bodies
+    last = len(event.messages)
+    return [
+        _delivery(event.conversation_id, event.kind, message, offline=True, more=event.more and number == last)
+        for number, message in enumerate(event.messages, 1)
+    ]
+
+
+def encode_missed(event: events.MessagesMissed) -> list[bytes]:
+    """What was posted in a chat room while the client was away, each as it would have got it then."""
+    return [_delivery(event.conversation_id, event.kind, message) for message in event.messages]
 
 
 def encode_patched(event: events.MessagePatched) -> bytes:
@@ -58,13 +58,11 @@ def encode_missed_patches(event: events.PatchesMissed) -> list[bytes]:
 
 def encode_receipts(event: events.MessagesReceipted) -> list[bytes]:
     """To the sender of the messages, one for each of them: JS finds a message by its id."""
-    bodies = []
-    for message_id in event.message_ids:
-        receipt = pb.RcpCommand(id=message_id, cid=event.conversation_id, t=event.upto, sender=event.by)
-        if event.read:  # Java takes one that says false for one that says true
-            receipt.read = True
-        bodies.append(_reliable(pb.GenericCommand(cmd=pb.rcp, rcpMessage=receipt), event.at))
-    return bodies
+    # A receipt of delivery must not say `read` at all: Java takes one that says false for one that says true.
+    return [
+        _wire.encode_receipt(event.conversation_id, message_id, event.by, event.upto, event.read, event.at)
+        for message_id in event.message_ids
+    ]
 
 
 def encode_joined(event: events.ConversationStarted | events.MembersAdded) -> bytes:
@@ -207,24 +205,30 @@ def _joining(event: events.ConversationStarted | events.MembersAdded) -> pb.Conv
     return conv
 
 
-def _direct(conversation_id: str, kind: Kind, message: Message) -> pb.DirectCommand:
-    direct = pb.DirectCommand(
-        cid=conversation_id,
-        id=message.id,
-        fromPeerId=message.sender,
-        timestamp=message.timestamp,
-        mentionPids=message.mentions,
-        convType=kind,
+def _delivery(
+    conversation_id: str,
+    kind: Kind,
+    message: Message,
+    *,
+    transient: bool = False,
+    offline: bool = False,
+    more: bool = False,
+) -> bytes:
+    return _wire.encode_delivery(
+        conversation_id,
+        kind,
+        message.id,
+        message.sender,
+        message.timestamp,
+        message.body,
+        message.binary,
+        message.mentions,
+        message.mention_all,
+        message.patched_at,
+        transient,
+        offline,
+        more,
     )
-    if message.binary:
-        direct.binaryMsg = message.body
-    else:
-        direct.msg = message.body
-    if message.mention_all:
-        direct.mentionAll = True
-    if message.patched_at:
-        direct.patchTimestamp = message.patched_at
-    return direct
 
 
 def _patch(item: pb.PatchItem) -> bytes:

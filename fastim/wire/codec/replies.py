@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from fastim._wire import encode_ack, encode_echo
 from fastim.core import commands, replies
 from fastim.core.errors import CodedError
 from fastim.core.message import Message
@@ -19,6 +20,10 @@ from fastim.wire.codec.requests import Request
 
 def encode_reply(reply: replies.Reply, serial: int | None, client_id: str | None) -> bytes:
     """``reply`` as a body, with the request's serial exactly as it came."""
+    if isinstance(reply, replies.Acked):
+        return encode_ack(reply.message_id, reply.timestamp, serial, client_id)
+    if isinstance(reply, replies.Echoed):
+        return encode_echo(serial, client_id)
     generic = _WRITERS[type(reply)](reply)
     return _addressed(generic, serial, client_id)
 
@@ -94,10 +99,6 @@ def _counted(reply: replies.Counted) -> pb.GenericCommand:
 
 def _memberships(reply: replies.Memberships) -> pb.GenericCommand:
     return pb.GenericCommand(cmd=pb.conv, op=pb.result, convMessage=pb.ConvCommand(results=json_object(reply.results)))
-
-
-def _acked(reply: replies.Acked) -> pb.GenericCommand:
-    return pb.GenericCommand(cmd=pb.ack, ackMessage=pb.AckCommand(uid=reply.message_id, t=reply.timestamp))
 
 
 def _history(reply: replies.History) -> pb.GenericCommand:
@@ -209,10 +210,6 @@ def _unwatched(reply: replies.Unwatched) -> pb.GenericCommand:
     return pb.GenericCommand(cmd=pb.presence, op=pb.unsubscribed)
 
 
-def _echoed(reply: replies.Echoed) -> pb.GenericCommand:
-    return pb.GenericCommand(cmd=pb.echo)
-
-
 def _logged_in(reply: replies.LoggedIn) -> pb.GenericCommand:
     generic = pb.GenericCommand(cmd=pb.loggedin, service=reply.service or 0)
     generic.loggedinMessage.pushDisabled = False
@@ -237,7 +234,6 @@ _WRITERS: dict[type[replies.Reply], Callable[[Any], pb.GenericCommand]] = {
     replies.Muted: _muted,
     replies.Counted: _counted,
     replies.Memberships: _memberships,
-    replies.Acked: _acked,
     replies.History: _history,
     replies.Patched: _patched,
     replies.Receipts: _receipts,
@@ -257,7 +253,6 @@ _WRITERS: dict[type[replies.Reply], Callable[[Any], pb.GenericCommand]] = {
     replies.Notices: _notices,
     replies.Watching: _watching,
     replies.Unwatched: _unwatched,
-    replies.Echoed: _echoed,
     replies.LoggedIn: _logged_in,
     replies.DeviceReported: _device_reported,
 }

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from google.protobuf.message import DecodeError
 from msgspec import Struct
 
+from fastim._wire import Decoder
 from fastim.core import commands
 from fastim.core.commands import Command, Page, ReadMark, Signature
 from fastim.core.errors import WireError
@@ -34,6 +35,16 @@ def decode(body: bytes) -> Request:
     Raises:
         WireError: It is not a ``GenericCommand``, or a text that must be UTF-8 is not.
     """
+    request = _FREQUENT.decode(body)
+    return decode_any(body) if request is None else request
+
+
+def decode_any(body: bytes) -> Request:
+    """The same by protobuf's own reader alone, which reads every command in every form and takes ten times as long.
+
+    Raises:
+        WireError: As above.
+    """
     try:
         generic = pb.GenericCommand.FromString(body)
     except DecodeError as error:
@@ -46,6 +57,10 @@ def decode(body: bytes) -> Request:
         client_id=generic.peerId if generic.HasField("peerId") else None,
         application_id=generic.appId if generic.HasField("appId") else None,
     )
+
+
+_FREQUENT = Decoder(Request, commands.Send, commands.Acknowledge, commands.Echo())
+"""For the commands that most traffic consists of; what it reads means the same as below, field by field."""
 
 
 def _unknown(generic: pb.GenericCommand, op: int | None) -> Command:

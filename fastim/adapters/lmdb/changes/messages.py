@@ -40,7 +40,7 @@ Place = tuple[bytes, bytes | None, bytes | None]
 
 
 def append(
-    scope: bytes, token: bytes | None, sender: bytes | None, draft: Draft, now: Millis, batch: Batch
+    scope: bytes, token: bytes | None, sender: bytes | None, draft: Draft, now: Millis, urgent: bool, batch: Batch
 ) -> Appended:
     """Give ``draft`` the log's next place.
 
@@ -61,6 +61,9 @@ def append(
         batch.put_token(token, scope, timestamp, sequence)
     message = place(draft, message_id(timestamp, batch.entropy()), timestamp, sequence)
     batch.put_message(scope, message)
+    if urgent:
+        moment = scope + moment_key(timestamp)
+        batch.transaction.put(moment, sequence_key(sequence), db=batch.tables.urgent_messages)
     batch.heads.set(scope, advance(head, message))
     memberships = batch.memberships
     if sequence == 1 and len(scope) > SCOPE_BYTES:
@@ -84,7 +87,7 @@ def append_each(places: Sequence[Place], draft: Draft, now: Millis, batch: Batch
     heads = [log_head(scope, batch) or _opened_head(scope, batch) for scope, _, _ in places]
     latest = max((next_timestamp(head.timestamp, now) for head in heads), default=now)
     draft = replace(draft, id=message_id(latest, batch.entropy()))
-    return [append(*place, draft, latest, batch) for place in places]
+    return [append(*place, draft, latest, False, batch) for place in places]
 
 
 def patch_message(scope: bytes, message: Message, now: Millis, batch: Batch) -> Message:

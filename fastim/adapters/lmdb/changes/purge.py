@@ -31,7 +31,7 @@ def purge(scope: bytes, room: int, batch: Batch) -> int:
     gone = _drop_memberships(scope, room, batch)
     beginnings = log_beginnings(scope)
     for begin in beginnings:
-        for table in (tables.messages, tables.tokens, tables.patches):
+        for table in (tables.messages, tables.tokens, tables.patches, tables.urgent_messages):
             gone += _drop(table, begin, room - gone, batch)
     gone += _drop(tables.standings, scope, room - gone, batch)
     gone += _drop(tables.subscribers, scope, room - gone, batch, _drop_subscriber)

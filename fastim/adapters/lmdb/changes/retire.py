@@ -40,12 +40,13 @@ from fastim.adapters.lmdb.records import (
 from fastim.core.conversation import Kind
 from fastim.core.ids import AppNumber
 from fastim.core.message import Message
-from fastim.core.policy import REJOIN_MILLIS
+from fastim.core.policy import REJOIN_MILLIS, URGENT_KEPT_MILLIS
 from fastim.core.retention import Retention
 from fastim.core.units import Millis
 from fastim.core.unread import Head
 
 _STEP = 500
+_PAST_MOMENTS = b"\xff" * MOMENT_BYTES
 _DELETION = 10
 """What deleting a conversation weighs against looking at one."""
 
@@ -223,6 +224,23 @@ def _forget_stays(step: _Step, after: bytes, room: int) -> tuple[int, bytes | No
     return done, after
 
 
+def _forget_urgent(step: _Step, after: bytes, room: int) -> tuple[int, bytes | None]:
+    """That messages were urgent, where nobody is left who may have missed them; log by log."""
+    done = 0
+    oldest = moment_key(step.now - URGENT_KEPT_MILLIS)
+    cursor = step.batch.transaction.cursor(step.batch.tables.urgent_messages)
+    while done < room:
+        if not _seek(cursor, after or step.application) or not cursor.key().startswith(step.application):
+            return done, None
+        scope, moment = cursor.key()[:-MOMENT_BYTES], cursor.key()[-MOMENT_BYTES:]
+        if moment < oldest:
+            cursor.delete()
+        else:
+            after = scope + _PAST_MOMENTS
+        done += 1
+    return done, after or step.application
+
+
 def _purge(step: _Step, after: bytes, room: int) -> tuple[int, bytes | None]:
     """What deleted conversations left."""
     done = 0
@@ -246,5 +264,6 @@ _ROUND: Final[tuple[Work, ...]] = (
     _delete_notices,
     _delete_broadcasts,
     _forget_stays,
+    _forget_urgent,
     _purge,
 )

@@ -102,16 +102,28 @@ def check_patches(findings: Findings) -> None:
             findings.tell(f"a patch of {name_of(scope)} at {moment} is later than the last one, {last}")
 
 
+def check_urgent_messages(findings: Findings) -> None:
+    """Each leads to a message of that time, unless it was retired."""
+    tables = findings.tables
+    for key, sequence in findings.all(tables.urgent_messages):
+        scope, moment = key[:-MOMENT_BYTES], int.from_bytes(key[-MOMENT_BYTES:])
+        if findings.is_left_behind(scope):
+            continue
+        record = findings.get(tables.messages, scope + sequence)
+        message = None if record is None else findings.decoded("message", scope + sequence, record, decode_message)
+        missing = record is None and not _was_retired(findings, scope, sequence)
+        if missing or (message is not None and message.timestamp != moment):
+            findings.tell(f"an urgent message of {name_of(scope)} at {moment} is not there")
+
+
 def check_tokens(findings: Findings) -> None:
     """Each leads to a message, and will be swept."""
     tables = findings.tables
     for key, value in findings.all(tables.tokens):
         scope, sequence, _ = split_token(key, value)
-        if findings.get(tables.messages, scope + sequence) is None and not findings.is_left_behind(scope):
-            stored = findings.get(tables.heads, scope)
-            head = Head() if stored is None else findings.decoded("head", scope, stored, decode_head)
-            if head is None or int.from_bytes(sequence) >= head.first:
-                findings.tell(f"token {key.hex()} leads to a message that is not there")
+        missing = findings.get(tables.messages, scope + sequence) is None and not findings.is_left_behind(scope)
+        if missing and not _was_retired(findings, scope, sequence):
+            findings.tell(f"token {key.hex()} leads to a message that is not there")
     indexed = sum(_check_hour(findings, key, tokens) for key, tokens in findings.all(tables.token_hours))
     stored_tokens = findings.count(tables.tokens)
     if indexed < stored_tokens:
@@ -141,6 +153,13 @@ def _check_hour(findings: Findings, key: bytes, tokens: bytes) -> int:
         if message is not None and message.timestamp // HOUR_MILLIS != number:
             findings.tell(f"hour {number} holds the token {token.hex()} of a message of {message.timestamp}")
     return swept
+
+
+def _was_retired(findings: Findings, scope: bytes, sequence: bytes) -> bool:
+    """Whether the log had a message of that sequence once, before all that it has now."""
+    stored = findings.get(findings.tables.heads, scope)
+    head = Head() if stored is None else findings.decoded("head", scope, stored, decode_head)
+    return head is not None and 0 < int.from_bytes(sequence) < head.first
 
 
 def _may_have(findings: Findings, token: bytes, hour: int) -> bool:
