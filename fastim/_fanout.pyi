@@ -1,12 +1,12 @@
 """Outbound: a wire for each connection, a log for each chat room with a cursor for each reader, shedding, the ledger.
 
-Mechanism only: who is in a room, and what a connection does when it is cut, is decided by ``fastim.runtime``. Everything
-belongs to one event loop's thread and takes no lock. Priorities are those of the protocol: 1 high, 2 normal, 3 low; where
-three numbers stand together, they stand in that order.
+Mechanism only: who is in a room, and what a connection does when it is cut, is decided by ``fastim.runtime``. All of it
+belongs to one event loop's thread and takes no lock. Priorities are those of the protocol: 1 high, 2 normal, 3 low;
+where three numbers stand together, they stand in that order.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, Self, final
+from typing import Protocol, Self, final, type_check_only
 
 TCP: int
 """Framing: four bytes of length, then the command."""
@@ -15,12 +15,14 @@ WEBSOCKET: int
 WEBSOCKET_BASE64: int
 """Framing: a text message for each command, which is in Base64."""
 
+@type_check_only
 class Transport(Protocol):
     """What takes over where the socket is full, or when there is no socket to write to (TLS)."""
 
     def write(self, data: bytes) -> object: ...
     def get_write_buffer_size(self) -> int: ...
 
+@type_check_only
 class Owner(Protocol):
     """Whoever has a wire. Called between native loops, never within one, so that it may do anything."""
 
@@ -54,8 +56,8 @@ class Fanout:
         turn_microseconds: How long one turn may take.
         handovers: Blocked connections that one turn hands over to their transports, at most.
         turn_sends: Sends of one turn, at most; 0: any number. For tests.
-        send: Takes the place of the system's ``send``, for tests: given the descriptor and the bytes it returns how many
-            it took, and raises ``BlockingIOError`` for none, or another ``OSError``.
+        send: Takes the place of the system's ``send``, for tests: given the descriptor and the bytes it returns how
+            many it took, and raises ``BlockingIOError`` for none, or another ``OSError``.
         clock: Milliseconds of a clock that nobody sets, for tests.
 
     Raises:
@@ -83,6 +85,9 @@ class Fanout:
     ) -> Self: ...
     def turn(self) -> None:
         """Serve what waits. Called by the loop; in tests by hand."""
+
+    def begin_passes(self) -> None:
+        """Make the passes that had to wait for ``gather_milliseconds``. Called by the loop."""
 
     @property
     def idle(self) -> bool:
@@ -113,6 +118,9 @@ class Wire:
 
     Attributes:
         watched: Whether the owner is to be told when everything that waited has been taken.
+
+    Raises:
+        ValueError: There is no such framing, or ``fd`` is none.
     """
 
     watched: bool
@@ -131,7 +139,11 @@ class Wire:
         """What the kernel, or with TLS the transport, has taken since the start."""
 
     def put(self, body: bytes, suffix: bytes | None = None) -> None:
-        """Queue a command: ``body`` and ``suffix`` together, framed. Nothing happens once the wire has ended."""
+        """Queue a command: ``body`` and ``suffix`` together, framed. Nothing happens once the wire has ended.
+
+        Raises:
+            ValueError: It has 1 GiB or more.
+        """
 
     def put_frame(self, frame: bytes) -> None:
         """Queue what is framed already."""
@@ -175,10 +187,11 @@ class RoomLog:
         Args:
             body: The command as it is sent, but for what a reader's own suffix adds.
             sender: Tells senders apart, in 64 bits; a reader that lags far gets a fair share of each.
-            timestamp: The message's own time, milliseconds since the epoch.
+            timestamp: The message's own time, milliseconds since the epoch, no less than that of the message before;
+                -1: nobody comes back for it. ``join`` leaves it out, and nothing that says when says so of it.
 
         Raises:
-            ValueError: ``priority`` is none, or a place is in another log.
+            ValueError: ``priority`` is none, a place is in another log, or the message has 1 GiB or more.
         """
 
     def join(
@@ -198,7 +211,7 @@ class RoomLog:
                 while it does not.
 
         Raises:
-            ValueError: ``wire`` has ended.
+            ValueError: ``wire`` has ended or is another fan-out's, or ``suffix`` has 1 GiB or more.
         """
 
     def reaches(self, since: int) -> bool:
@@ -229,7 +242,11 @@ class Place:
         """Messages between it and the end of the log."""
 
     def name(self, suffix: bytes) -> None:
-        """Complete each command with ``suffix`` from now on."""
+        """Complete each command with ``suffix`` from now on.
+
+        Raises:
+            ValueError: It has 1 GiB or more.
+        """
 
     def hold(self) -> None:
         """Send nothing until it is released."""

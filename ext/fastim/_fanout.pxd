@@ -183,6 +183,8 @@ cdef class Fanout:
     cdef Template* templates  # [TEMPLATES]
     cdef uint8_t* scratch
     cdef uint64_t scratch_room
+    cdef uint8_t* straight[2]  # by framing: a group's slice in one piece, where the ring has it in two
+    cdef uint64_t straight_room[2]
 
     cdef int64_t milliseconds(self) except? -1
     cdef int refuse_while_sending(self) except -1
@@ -215,6 +217,7 @@ cdef class Fanout:
     cdef void commit_main(self, RoomLog log, Reader* reader, uint64_t taken) noexcept
     cdef void commit_pinned(self, RoomLog log, Reader* reader, uint64_t taken) noexcept
     cdef bytes rest_of_frame(self, RoomLog log, Reader* reader, uint32_t index, uint64_t taken)
+    cdef void straighten(self, Group* group, int framing) noexcept
     cdef void cut(self, RoomLog log, Reader* reader, uint64_t taken, Template* template) noexcept
     cdef void tear(self, RoomLog log, Reader* reader, int tier, int64_t timestamp, bytes rest) noexcept
     cdef void hand_over(self, Socket* socket, bytes data) noexcept

@@ -1,15 +1,15 @@
 # cython: language_level=3
 """Outbound: a wire for each connection, a log for each chat room with a cursor for each reader, shedding, the ledger.
 
-Mechanism only: who is in a room, and what a connection does when it is cut, is decided in ``fastim.runtime``. Everything
-belongs to one event loop's thread and takes no lock. Who leaves, ends or joins may do so at any time but during a native
-loop, and no native loop runs code of Python's: it leaves notes, which are acted on between two of them.
+Mechanism only: who is in a room, and what a connection does when it is cut, is decided in ``fastim.runtime``. All of
+it belongs to one event loop's thread and takes no lock. Who leaves, ends or joins may do so at any time but during a
+native loop, and no native loop runs code of Python's: it leaves notes, which are acted on between two of them.
 
-A message is framed once, into a ring of bytes for each framing; what shedding needs to know lies beside it, in a ring of
-records. A reader is a cursor. While it is near the head it is sent the slice up to there, as it stands. Readers whose
-commands end with a suffix of their own take theirs from a ring of bodies: their slice is laid out once for each size of
-suffix, and only the suffix is written anew for each of them. Far from the head the records are walked for what a reader
-is still owed; high-priority messages lie in a ring of their own as well, and come from there when the log has gone past.
+A message is framed once, into a ring of bytes for each framing; what shedding needs to know lies beside it, in a ring
+of records. A reader is a cursor. Near the head it is sent the slice up to there, as it stands. Readers whose commands
+end with a suffix of their own take theirs from a ring of bodies: a slice is laid out once for each size of suffix, and
+only the suffix is written anew for each of them. Far from the head the records are walked for what a reader is still
+owed; high-priority messages lie in a ring of their own as well, and come from there when the log has gone past.
 
 The ledger's counts are differences of running sums of the messages before a cursor, so that a group of readers which
 stood at one place costs one subtraction.
@@ -22,7 +22,7 @@ from cpython.object cimport PyTypeObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport INT64_MAX, INT64_MIN, int32_t, int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memmove, memset
+from libc.string cimport memcpy, memset
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from os import urandom
@@ -137,6 +137,7 @@ cdef enum:
     FIRST_READERS = 8
     TEMPLATES = 32
     TEMPLATE_BYTES = 131_072
+    STRAIGHT_BYTES = 131_072
     PLAN_BYTES = 32_768
     PLAN_PARTS = 66  # 64, and two more where the ring starts again
     PLAN_FRAMES = 1_024
@@ -153,8 +154,8 @@ cdef uint64_t NOWHERE = 0xFFFFFFFFFFFFFFFF
 cdef uint8_t TIER_OF[4]
 TIER_OF[:] = [LOW, NORMAL, NORMAL, HIGH]
 cdef tuple LEDGER = (
-    "admitted", "owed", "written", "shed_age", "shed_distance", "shed_sample", "shed_overrun", "closed", "torn", "pending",
-    "rejoined",
+    "admitted", "owed", "written", "shed_age", "shed_distance", "shed_sample", "shed_overrun", "closed", "torn",
+    "pending", "rejoined",
 )
 cdef object JOINED = object()  # whoever has this may make a place
 cdef const uint8_t* BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
@@ -181,8 +182,8 @@ cdef class Fanout:
         turn_microseconds: How long one turn may take.
         handovers: Blocked connections that one turn hands over to their transports, at most.
         turn_sends: Sends of one turn, at most; 0: any number. For tests.
-        send: Takes the place of the system's ``send``, for tests: given the descriptor and the bytes it returns how many
-            it took, and raises ``BlockingIOError`` for none, or another ``OSError``.
+        send: Takes the place of the system's ``send``, for tests: given the descriptor and the bytes it returns how
+            many it took, and raises ``BlockingIOError`` for none, or another ``OSError``.
         clock: Milliseconds of a clock that nobody sets, for tests.
 
     Raises:
@@ -231,6 +232,8 @@ cdef class Fanout:
         free(self.plan.frames)
         free(self.plan.parts)
         free(self.scratch)
+        free(self.straight[0])
+        free(self.straight[1])
 
     def turn(self):
         """Serve what waits. Called by the loop; in tests by hand."""
@@ -280,8 +283,8 @@ cdef class Fanout:
             at = (<RoomLog>at).next_log
         return ledger_of(sums)
 
-    def resume_gathered(self):
-        """Begin the passes that may begin by now. Called by the loop."""
+    def begin_passes(self):
+        """Make the passes that had to wait for ``gather_milliseconds``. Called by the loop."""
         cdef RoomLog log
         cdef int64_t due, first = INT64_MAX
         cdef int64_t now = self.milliseconds()
@@ -297,7 +300,7 @@ cdef class Fanout:
                 first = min(first, due)
         if first != INT64_MAX and not self.timed:
             self.timed = True
-            self.call_later((first - now) / 1_000, self.resume_gathered)
+            self.call_later((first - now) / 1_000, self.begin_passes)
         if not self.is_idle():
             self.schedule()
 
@@ -335,7 +338,7 @@ cdef class Fanout:
                 self.waiting.append(log)
                 if not self.timed:
                     self.timed = True
-                    self.call_later(left / 1_000, self.resume_gathered)
+                    self.call_later(left / 1_000, self.begin_passes)
                 return 0
         self.line.append(log)
         self.schedule()
@@ -478,7 +481,9 @@ cdef class Fanout:
         close_group(log, &group, True)
         while log.at < log.count:
             reader = &log.entries[log.at]
-            if log.at + 1 < log.count:
+            # What the next ones need, as a send leaves little of it in the caches nearby.
+            if log.at + 4 < log.count:
+                PREFETCH(&log.entries[log.at + 4])
                 PREFETCH(log.entries[log.at + 1].socket)
                 PREFETCH(log.entries[log.at + 1].suffix)
             socket = reader.socket
@@ -513,7 +518,10 @@ cdef class Fanout:
         return whole
 
     cdef bint serve(self, RoomLog log, Reader* reader) noexcept:
-        """Send one reader what it is owed until it has all or may be sent no more. False: the stretch ended before that."""
+        """Send one reader what it is owed, until it has all or may be sent no more.
+
+        False: the stretch ended before that.
+        """
         cdef Socket* socket = reader.socket
         cdef bint pinned
         while True:
@@ -557,7 +565,7 @@ cdef class Fanout:
         if precedes(ordinal, log.high_kept) and precedes(ordinal, record_at(log, log.tail).before[HIGH]):
             place.missed = missed_by(log, place)
             reader.flags |= OVERRUN
-            self.overrun.append(place.wire)
+            self.overrun.append(place)
 
     cdef void flush_outbox(self, Socket* socket) noexcept:
         """Send the commands that wait; only for a socket that has some and is free to send."""
@@ -596,6 +604,8 @@ cdef class Fanout:
         cdef int part_count
         cdef Py_ssize_t taken
         if reader.kind < SHARED_BASE64:
+            if group.part_count[reader.kind] == 2 and group.count:
+                self.straighten(group, reader.kind)
             parts = group.parts[reader.kind]
             part_count = group.part_count[reader.kind]
             size = group.size[reader.kind]
@@ -628,8 +638,30 @@ cdef class Fanout:
         else:
             move_written(log, reader, template.to)
 
+    cdef void straighten(self, Group* group, int framing) noexcept:
+        """Copy a slice that comes round in its ring into one part, if it is not too large or memory too short.
+
+        One copy for the group takes the place of a call with two parts for each of its readers. Measured with 1,000
+        readers and 64 frames a send, against a bare loop in C, three runs each: 1.01 to 1.03, and 1.05 to 1.08 without.
+        """
+        cdef uint64_t size = group.size[framing]
+        cdef iovec* parts = group.parts[framing]
+        cdef void* larger
+        if size > STRAIGHT_BYTES:
+            return
+        if size > self.straight_room[framing]:
+            larger = realloc(self.straight[framing], power_above(size))
+            if larger is NULL:
+                return
+            self.straight[framing], self.straight_room[framing] = <uint8_t*>larger, power_above(size)
+        memcpy(self.straight[framing], parts[0].iov_base, parts[0].iov_len)
+        memcpy(self.straight[framing] + parts[0].iov_len, parts[1].iov_base, parts[1].iov_len)
+        parts[0].iov_base = self.straight[framing]
+        parts[0].iov_len = size
+        group.part_count[framing] = 1
+
     cdef void cut(self, RoomLog log, Reader* reader, uint64_t taken, Template* template) noexcept:
-        """Enter that of a reader's slice no more than ``taken`` bytes went, and hand over the rest of the frame cut there.
+        """Enter that only ``taken`` bytes of a reader's slice went, and hand over the rest of the frame cut there.
 
         Refused exactly between two frames, the next one is handed over: without it nothing would wake the reader.
         """
@@ -720,7 +752,7 @@ cdef class Fanout:
             limit, old, young = log.normal_limit, 1 << IS_HIGH, 1 << IS_HIGH | 1 << IS_SAMPLED
         begin_plan(plan, composed)
         while True:
-            # The walk over what is left out: about a nanosecond a message.
+            # The walk over what is left out: a laggard's whole window may be that.
             while seq < head:
                 record = &records[seq & mask]
                 grade = record.grade
@@ -794,7 +826,7 @@ cdef class Fanout:
             log.normal_limit += 1
 
     cdef inline int64_t age_of(self, RoomLog log, uint64_t seq) noexcept:
-        return difference(<uint32_t>(self.now & 0xFFFFFFFF), record_at(log, seq).time)
+        return difference(<uint32_t>self.now, record_at(log, seq).time)
 
     cdef void commit_main(self, RoomLog log, Reader* reader, uint64_t taken) noexcept:
         """Enter what became of a plan of which ``taken`` bytes went."""
@@ -867,10 +899,9 @@ cdef class Fanout:
                 count_shed(place, reader, tier, lost)
                 reader.seen[tier] = sums[tier]
             reader.seq = seq
-        while reader.seen[HIGH] != to:
-            if reader.flags & SPARING:
-                prune_high(place, reader, reader.seen[HIGH])
-            reader.seen[HIGH] = after(reader.seen[HIGH])
+        if reader.flags & SPARING:
+            prune_high(place, reader, to)
+        reader.seen[HIGH] = to
         if high is not NULL:
             self.tear(log, reader, HIGH, high.timestamp, rest)
 
@@ -1021,7 +1052,6 @@ cdef class Fanout:
         """Act on the notes. Whoever is called may do anything; what it drops is dropped here too."""
         cdef Py_ssize_t i = 0
         cdef Wire wire
-        cdef RoomLog log
         cdef Place place
         cdef bytes data
         if self.dirty_at:
@@ -1044,22 +1074,21 @@ cdef class Fanout:
         self.handover_wires.clear()
         self.handover_bytes.clear()
         self.noted = 0
-        while self.orphans:
-            end_wire(self.orphans.pop())
-        while self.dead:
-            wire = self.dead.pop()
+        # What is noted from here on waits for the next time, so that owners who go on and on do not hold the loop.
+        orphans, dead, overrun, relieved, told = self.orphans, self.dead, self.overrun, self.relieved, self.told
+        self.orphans, self.dead, self.overrun, self.relieved, self.told = [], [], [], [], []
+        for wire in orphans:
+            end_wire(wire)
+        for wire in dead:
             if not wire.socket.state & ENDED:
                 tell_failed(wire.owner)
-        while self.overrun:
-            wire = self.overrun.pop()
-            if not wire.socket.state & ENDED:
-                tell_overrun(wire.owner)
-        while self.relieved:
-            wire = self.relieved.pop()
+        for place in overrun:
+            if place.index >= 0:
+                tell_overrun(place.wire.owner)
+        for wire in relieved:
             if wire.watched and wire.socket.state == 0:
                 tell_relieved(wire.owner)
-        while self.told:
-            place = self.told.pop()
+        for place in told:
             if place.index >= 0:
                 tell_shed(self, place)
         return 0
@@ -1213,7 +1242,7 @@ cdef class Wire:
             return
         # The body as a ring of its own: it starts at 0 and does not come round.
         ring.bytes = <uint8_t*>PyBytes_AS_STRING(body)
-        ring.size = NOWHERE // 2 + 1
+        ring.size = <uint64_t>1 << 40
         framed = frame_size(self.socket.framing, size + reader.suffix_size)
         reserve_outbox(&self.socket, framed)
         compose_from(
@@ -1391,7 +1420,6 @@ cdef class RoomLog:
         cdef Place place
         cdef Reader* reader
         cdef int framing
-        cdef uint32_t ordinal
         if told is not None and not callable(told):
             raise TypeError(f"told cannot be called: {told!r}")
         check_suffix(suffix)
@@ -1505,7 +1533,7 @@ cdef class RoomLog:
             oldest = max(self.oldest, self.tail)
             need = offset_of(self, ring, self.head) - offset_of(self, ring, oldest) + added
             self.peak_bytes = max(self.peak_bytes, need)
-            if need > self.rings[ring].size:
+            if need > self.rings[ring].size or self.rings[ring].size == 0:
                 room = power_above(max(RING_BYTES, min(need, limit)))
                 if room > self.rings[ring].size:
                     resize_ring(self, ring, room)
@@ -1525,7 +1553,7 @@ cdef class RoomLog:
 
     cdef int shrink(self, int64_t now) except -1:
         """Once a second, halve the rings of which no quarter was needed."""
-        cdef uint32_t window = <uint32_t>((now // 1_000) & 0xFFFFFFFF)
+        cdef uint32_t window = <uint32_t>(now // 1_000)
         cdef int ring
         if window == self.peak_window:
             return 0
@@ -1555,7 +1583,7 @@ cdef class RoomLog:
             record = &self.records[self.head & (self.record_room - 1)]
             record[0] = self.end
             record.size = size
-            record.time = <uint32_t>(now & 0xFFFFFFFF)
+            record.time = <uint32_t>now
             record.grade = IS_HIGH if tier == HIGH else IS_LOW
             if tier == NORMAL:
                 record.grade = IS_SAMPLED if self.in_sample(sender, now) else IS_NORMAL
@@ -1579,7 +1607,7 @@ cdef class RoomLog:
         A second's first message of a sender can be; of the senders so many are drawn as the setting says, by how many
         there were a second ago, and never more than twice that. Nobody can pick an id that always wins.
         """
-        cdef uint32_t window = <uint32_t>((now // 1_000 + 1) & 0xFFFFFFFF)
+        cdef uint32_t window = <uint32_t>(now // 1_000 + 1)
         cdef uint64_t most = self.fanout.sampled_senders
         cdef uint64_t hashed, draw
         if window != self.window:
@@ -1617,7 +1645,7 @@ cdef class RoomLog:
             return False
         for i in range(self.sender_room):
             entry = self.senders[i]
-            if <uint32_t>(entry & 0xFFFFFFFF) == self.window:
+            if <uint32_t>entry == self.window:
                 find_sender(larger, room, self.window, &entry)
         free(self.senders)
         self.senders, self.sender_room = larger, room
@@ -1643,7 +1671,7 @@ cdef class RoomLog:
         if size > fanout.high_bytes or fanout.high_messages == 0:
             return 0
         need = size if self.high_kept == ordinal else self.high_at - high_record(self, self.high_kept).at + size
-        if need > self.high_ring.size:
+        if need > self.high_ring.size or self.high_ring.size == 0:
             resize_high_ring(self, power_above(max(256, need)))
         return 0
 
@@ -1736,7 +1764,7 @@ cdef class Place:
 
 
 # --- Called between native loops --------------------------------------------------------------------------------------
-# Each is a function of its own that lets nothing through: an exception goes to sys.unraisablehook, and the turn goes on.
+# Each is a function of its own that lets nothing through: exceptions go to sys.unraisablehook, and the turn goes on.
 
 
 cdef void tell_failed(object owner) noexcept:
@@ -1828,7 +1856,8 @@ cdef bytes end_wire(Wire wire):
         rest = wire.fanout.take_note(wire)
     if socket.outbox_size:
         rest += PyBytes_FromStringAndSize(<const char*>socket.outbox, <Py_ssize_t>socket.outbox_size)
-    socket.given = wire.taken_bytes
+    if wire.transport is not None and (socket.fd < 0 or socket.state & PAUSED):
+        socket.given -= min(socket.given, <uint64_t>max(0, buffered(wire.transport)))
     log = wire.torn_log
     if log is not None:
         log.counts[TORN][socket.torn_tier] -= 1
@@ -2013,11 +2042,14 @@ cdef void add_spared(Place place, Reader* reader, uint64_t seq, int tier, uint32
 
 
 cdef bint is_spared(Place place, uint64_t seq) noexcept:
-    cdef uint32_t i
-    for i in range(place.spared_count):
-        if place.spared[i].seq == seq:
-            return True
-    return False
+    cdef uint32_t low = 0, high = place.spared_count, middle
+    while low < high:
+        middle = (low + high) >> 1
+        if place.spared[middle].seq < seq:
+            low = middle + 1
+        else:
+            high = middle
+    return low < place.spared_count and place.spared[low].seq == seq
 
 
 cdef bint is_spared_high(Place place, uint32_t ordinal) noexcept:
@@ -2040,17 +2072,14 @@ cdef uint32_t prune(Place place, Reader* reader, int tier, uint64_t end) noexcep
     return pruned
 
 
-cdef bint prune_high(Place place, Reader* reader, uint32_t ordinal) noexcept:
-    """Forget one message of high priority; whether the place was not owed it."""
+cdef void prune_high(Place place, Reader* reader, uint32_t end) noexcept:
+    """Forget what of high priority before the ordinal ``end`` the place was not owed."""
     cdef uint32_t i, kept = 0
-    cdef bint found
     for i in range(place.spared_count):
-        if place.spared[i].tier != HIGH or place.spared[i].ordinal != ordinal:
+        if place.spared[i].tier != HIGH or not precedes(place.spared[i].ordinal, end):
             place.spared[kept] = place.spared[i]
             kept += 1
-    found = kept < place.spared_count
     forget_spared(place, reader, kept)
-    return found
 
 
 cdef inline void forget_spared(Place place, Reader* reader, uint32_t kept) noexcept:
@@ -2084,7 +2113,7 @@ cdef inline uint64_t offset_of(RoomLog log, int ring, uint64_t seq) noexcept:
 
 
 cdef inline int level_of(RoomLog log, Reader* reader) noexcept:
-    """How much is shed for a reader that lags so far: 0 nothing, 1 low ones that are old, 2 all but high and a sample."""
+    """How much is shed for a reader that lags so: 0 nothing, 1 low ones that are old, 2 all but high and a sample."""
     cdef int ring = BODIES if reader.kind >= SHARED_BASE64 else reader.kind
     cdef uint64_t lag = offset_of(log, ring, log.head) - offset_of(log, ring, reader.seq)
     if 4 * lag <= log.fanout.window_bytes:
@@ -2245,7 +2274,6 @@ cdef inline uint64_t frame_size(int framing, uint64_t size) noexcept:
 
 cdef inline uint64_t write_header(uint8_t* to, int framing, uint64_t payload) noexcept:
     """Write the header of a frame, and return its size."""
-    cdef uint64_t size, i
     if framing == AS_TCP:
         put_big_endian(to, payload, 4)
         return 4
@@ -2307,7 +2335,7 @@ cdef void encode_base64(uint8_t* to, const uint8_t* raw, uint64_t size) noexcept
 
 
 cdef void put_suffix(Template* template, const uint8_t* suffix) noexcept:
-    """Write a reader's suffix into each frame. Copies of a fixed size cost a store or two; they overlap in the middle."""
+    """Write a reader's suffix into each frame: copies of a fixed size, a store or two each, overlap in the middle."""
     cdef uint32_t i, count = template.count
     cdef uint32_t* ends = template.ends
     cdef size_t size = template.suffix_size
@@ -2521,7 +2549,7 @@ cdef inline bint precedes(uint32_t one, uint32_t other) noexcept:
 
 
 cdef bint find_sender(uint64_t* senders, uint32_t room, uint32_t window, uint64_t* entry) noexcept:
-    """Look for a sender, and enter it where it is missing; ``entry`` becomes 0 then. False: there is no place for it."""
+    """Look for a sender, and enter it if it is missing; ``entry`` becomes 0 then. False: there is no place for it."""
     cdef uint64_t* slot
     cdef uint32_t i
     if room == 0:
@@ -2531,7 +2559,7 @@ cdef bint find_sender(uint64_t* senders, uint32_t room, uint32_t window, uint64_
         if slot[0] == entry[0]:
             return True
         # What was entered in another second is as good as empty.
-        if <uint32_t>(slot[0] & 0xFFFFFFFF) != window:
+        if <uint32_t>slot[0] != window:
             slot[0] = entry[0]
             entry[0] = 0
             return True
