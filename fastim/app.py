@@ -273,8 +273,15 @@ class Node:
         except TimeoutError:
             _log.warning("commands were still under way")
         self._dispatcher.stopping = True
+        lost = [
+            rooms.lose_place(tenant.io, attached.session, stopping=True)
+            for tenant in self._dispatcher.tenants.values()
+            for connection in self.gateway.connections
+            for attached in tenant.presence.on(connection)
+        ]
         for connection in list(self.gateway.connections):
             connection.close(ServerStopping())
+        await asyncio.gather(*lost)
         try:
             async with asyncio.timeout(DRAIN_SECONDS):
                 await self.gateway.emptied()

@@ -26,13 +26,14 @@ from fastim.core.replies import Echoed, LoggedIn, Reply
 from fastim.core.session import OfflineMode, Session
 from fastim.ports.store import Arrival
 from fastim.ports.users import Users
-from fastim.runtime.connection import Connection
+from fastim.runtime.connection import NOBODY, Connection
 from fastim.runtime.delivery import Delivery
 from fastim.runtime.ingress import LocalIngress
 from fastim.runtime.lanes import LocalLanes
 from fastim.runtime.presence import Presence
 from fastim.runtime.quotas import Quotas
 from fastim.runtime.room_logs import RoomLogs
+from fastim.runtime.steps import Stepped
 from fastim.runtime.words import LocalWords
 from fastim.service import (
     broadcasts,
@@ -102,6 +103,10 @@ SEARCHES_MAX = 4
 """Of these, so many that look through a history for one type of message: that may take as long as there is history."""
 
 
+STEPPED = (commands.Send, commands.Acknowledge)
+"""Commands that come with every message: they do without a task. What they do never asks which task it runs in."""
+
+
 class Tenant(Struct, frozen=True, eq=False):
     """One application as it runs on this node.
 
@@ -141,6 +146,10 @@ class Dispatcher:
         self.commands: dict[str, int] = {}
         self.refusals: dict[int, int] = {}
         self._running: set[asyncio.Task[None]] = set()
+        self._unbegun = 0
+        self._stepping = 0
+        self._done: list[Connection] = []
+        self._all_stepped = asyncio.Event()
         self._reading = LocalLanes()
         self._large_answers = asyncio.Semaphore(LARGE_ANSWERS_MAX)
         self._searches = asyncio.Semaphore(SEARCHES_MAX)
@@ -175,6 +184,9 @@ class Dispatcher:
                 pass
             case commands.Login(installation_id, service):
                 connection.send(codec.encode_reply(LoggedIn(installation_id, service), request.serial, None))
+            # What comes later must not overtake a task that has not begun.
+            case command if isinstance(command, STEPPED) and not self._unbegun:
+                self._step(connection, self._answer(connection, request))
             case _:
                 self._run(connection, self._answer(connection, request))
 
@@ -190,7 +202,7 @@ class Dispatcher:
         Who is not told unread counts has to come back to notice that something is missing.
         """
         tenant = self._tenant_of(connection)
-        behind, connection.behind = connection.behind, set()
+        behind, connection.behind = connection.behind, NOBODY
         if connection.link.offline_mode is not OfflineMode.UNREAD:
             connection.shut()
             return
@@ -210,8 +222,12 @@ class Dispatcher:
 
     async def finish(self) -> None:
         """Wait for everything that is under way."""
-        while self._running:
-            await asyncio.wait(self._running)
+        while self._running or self._stepping:
+            if self._stepping:
+                self._all_stepped.clear()
+                await self._all_stepped.wait()
+            else:
+                await asyncio.wait(self._running)
 
     def _end(self, tenant: Tenant, session: Session) -> None:
         """Do what is to be done when a session ends that its client did not close."""
@@ -223,15 +239,44 @@ class Dispatcher:
         self._start(work).add_done_callback(lambda task: connection.finished())
 
     def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(work)
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(work)
+        self._unbegun += 1
+        loop.call_soon(self._begun)
         self._running.add(task)
         task.add_done_callback(self._ended)
         return task
+
+    def _begun(self) -> None:
+        """The task that was made before this was called for has taken its first step."""
+        self._unbegun -= 1
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("a command failed", exc_info=error)
+
+    def _step(self, connection: Connection, work: Coroutine[Any, Any, None]) -> None:
+        connection.began()
+        self._stepping += 1
+        Stepped(work, connection, self._stepped).go_on()
+
+    def _stepped(self, connection: Connection, error: Exception | None) -> None:
+        if error is not None:
+            _log.error("a command failed", exc_info=error)
+        # In the next turn only: or all that one read brought would be done in this one, however much it is.
+        if not self._done:
+            asyncio.get_running_loop().call_soon(self._release)
+        self._done.append(connection)
+        self._stepping -= 1
+        if not self._stepping:
+            self._all_stepped.set()
+
+    def _release(self) -> None:
+        """The connections whose commands are done may go on reading."""
+        done, self._done = self._done, []
+        for connection in done:
+            connection.finished()
 
     async def _answer(self, connection: Connection, request: Request) -> None:
         """Do what is asked and reply to it, whatever comes of it."""
@@ -247,24 +292,21 @@ class Dispatcher:
             if use_case is None:
                 raise InternalError(_describe(request.command))
             if not isinstance(request.command, LARGE_ANSWERS):
-                await self._reply(connection, request, client_id, use_case(tenant.io, session, request.command))
+                self._reply(connection, request, client_id, await use_case(tenant.io, session, request.command))
                 return
             async with self._reading.hold(connection):
                 await connection.ready()  # or two of them, asked for in one go, would be more than may pile up
                 searches = self._searches if _is_search(request.command) else nullcontext()
                 async with searches, self._large_answers:
                     if not connection.lost:
-                        await self._reply(connection, request, client_id, use_case(tenant.io, session, request.command))
+                        self._reply(connection, request, client_id, await use_case(tenant.io, session, request.command))
         except CodedError as error:
             self._refuse(connection, request, error, client_id)
         except Exception:
             _log.exception("a command failed", command=type(request.command).__name__)
             self._refuse(connection, request, InternalError(), client_id)
 
-    async def _reply(
-        self, connection: Connection, request: Request, client_id: str, work: Awaitable[Reply | None]
-    ) -> None:
-        reply = await work
+    def _reply(self, connection: Connection, request: Request, client_id: str, reply: Reply | None) -> None:
         if reply is not None:
             connection.send(codec.encode_reply(reply, request.serial, client_id))
 

@@ -5,12 +5,15 @@ from collections import deque
 from collections.abc import Hashable
 from types import TracebackType
 
+Waiting = dict[Hashable, deque[asyncio.Future[None]] | None]
+"""Who waits in each lane that is held; ``None``: nobody has yet. A queue of its own would be half of a lane's cost."""
+
 
 class LocalLanes:
     """Turn-taking within this process, one queue for each name in use."""
 
     def __init__(self) -> None:
-        self._waiting: dict[Hashable, deque[asyncio.Future[None]]] = {}
+        self._waiting: Waiting = {}
 
     def hold(self, name: Hashable) -> "_Turn":
         return _Turn(self._waiting, name)
@@ -21,15 +24,17 @@ class _Turn:
 
     __slots__ = ("_name", "_waiting")
 
-    def __init__(self, waiting: dict[Hashable, deque[asyncio.Future[None]]], name: Hashable) -> None:
+    def __init__(self, waiting: Waiting, name: Hashable) -> None:
         self._waiting = waiting
         self._name = name
 
     async def __aenter__(self) -> None:
-        queue = self._waiting.get(self._name)
-        if queue is None:
-            self._waiting[self._name] = deque()
+        if self._name not in self._waiting:
+            self._waiting[self._name] = None
             return
+        queue = self._waiting[self._name]
+        if queue is None:
+            queue = self._waiting[self._name] = deque()
         turn = asyncio.get_running_loop().create_future()
         queue.append(turn)
         try:

@@ -96,16 +96,20 @@ async def list_occupants(io: Io, session: Session, command: ListOccupants) -> Oc
     return Occupants(tuple(io.rooms.sample(conversation.id, limit)))
 
 
-async def lose_place(io: Io, session: Session) -> None:
-    """The session was lost: its device may come back to its room for a while. Source: semantics, rule 1.10."""
+async def lose_place(io: Io, session: Session, *, stopping: bool = False) -> None:
+    """The session was lost: its device may come back to its room for a while. Source: semantics, rule 1.10.
+
+    Args:
+        stopping: With the server, whose next start is what that while begins at.
+    """
     left = io.rooms.leave(session)
     if left is None or any(
         other.device == session.device and io.rooms.room_of(other) == left.conversation_id
         for other in io.directory.sessions(session.client_id)
     ):
         return
-    now = io.clock.now()
-    await io.store.save_stay(Stay(session.client_id, session.device, left.conversation_id, now, left.missed_from))
+    at = Millis(0) if stopping else io.clock.now()
+    await io.store.save_stay(Stay(session.client_id, session.device, left.conversation_id, at, left.missed_from))
 
 
 async def give_up_place(io: Io, session: Session) -> None:

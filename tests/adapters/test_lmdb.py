@@ -152,6 +152,22 @@ class TestWriting:
             assert 0 < store.statistics.last_commit_seconds < store.statistics.commit_seconds
             assert store.statistics.queued == store.statistics.failures == 0
 
+    async def test_what_one_turn_of_the_loop_brings_is_one_commit(self, path: Path) -> None:
+        async with opened(path) as (store, part):
+            await part.create_conversation(conversation())
+            for _ in range(20):
+                commits = store.statistics.commits
+                await settle(*[part.append(CONVERSATION, draft(), T0) for _ in range(50)])
+                assert store.statistics.commits == commits + 1
+
+    async def test_so_many_that_they_take_several_commits_keep_their_order(self, path: Path) -> None:
+        async with opened(path) as (store, part):
+            await part.create_conversation(conversation())
+            commits = store.statistics.commits
+            writes = [part.append(CONVERSATION, draft(), T0) for _ in range(2_500)]
+            assert [(await one).message.sequence for one in writes] == list(range(1, 2_501))
+            assert store.statistics.commits > commits + 1
+
     async def test_awaiters_go_on_in_the_order_of_the_calls(self, path: Path) -> None:
         async with opened(path) as (_, part):
             await part.create_conversation(conversation())

@@ -80,6 +80,7 @@ def interrupted(store: LmdbStore, seen: list[int], write: Callable[[], Awaitable
         if not writes:
             commits = store.statistics.commits
             writes.append(write())
+            store._writer.hand_over()  # the loop does not come round before this is over
             while store.statistics.commits == commits:
                 sleep(0.0001)  # the writer has a thread of its own
         sleep(SLICE_SECONDS)

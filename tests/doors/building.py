@@ -10,7 +10,7 @@ from fastim._frames import TcpFrames
 from fastim.doors.http.routes import web_application
 from fastim.doors.listen import Listener, listen_http, listen_tcp
 from fastim.doors.tls import Certificate
-from fastim.runtime.connection import Connection
+from fastim.runtime.connection import NOBODY, Connection
 from fastim.runtime.deadlines import Deadlines
 from fastim.runtime.gateway import Gateway
 from fastim.runtime.limits import Limit, LimitCounters
@@ -38,7 +38,7 @@ class Recorder:
         self.received.put_nowait((connection, body))
 
     def drained(self, connection: Connection) -> None:
-        connection.behind.clear()
+        connection.behind = NOBODY
 
     def lost(self, connection: Connection) -> None:
         self.gone.put_nowait(connection)

@@ -8,7 +8,7 @@ from fastim._frames import encode_tcp
 from fastim.core.errors import CodedError, FrameTooLong, ServerStopping
 from fastim.core.session import Config, OfflineMode, Session
 from fastim.core.units import Millis
-from fastim.runtime.connection import COMMANDS_OVERDRAFT, Connection
+from fastim.runtime.connection import COMMANDS_OVERDRAFT, NOBODY, Connection
 from fastim.settings import Delivery, Limits
 from fastim.wire import messages2_pb2 as pb
 from tests.fakes.running import idle, on_asyncio
@@ -44,8 +44,8 @@ class Recorder:
             connection.began()
 
     def drained(self, connection: Connection) -> None:
-        self.drains.append(connection.behind)
-        connection.behind = set()
+        self.drains.append(set(connection.behind))
+        connection.behind = NOBODY
 
     def lost(self, connection: Connection) -> None:
         self.gone.set()

@@ -1,4 +1,5 @@
 import asyncio
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -484,6 +485,63 @@ class TestCounting:
             head = await node.store.find_head(tea)
             assert await node.store.find_message(tea, Position(head.timestamp, head.last_id)) is not None
             assert head.sequence == 5
+
+
+class TestBeginning:
+    """Commands begin in the order in which they come, though some do without a task."""
+
+    @on_asyncio
+    async def test_a_send_does_not_overtake_what_came_before_it(self) -> None:
+        async with running_node() as node:
+            tom, jerry = await node.line(), await node.line()
+            await tom.open("tom")
+            await jerry.open("jerry")
+            tea = await started(tom)
+            joining = Generic(cmd=pb.conv, op=pb.add, i=7, convMessage=Conv(cid=tea, m=["jerry"]))
+            await jerry.send(joining, message(tea, serial=8), joining, message(tea, serial=9))
+            replies = [one for one in await receive(jerry, 6) if one.HasField("i")]
+            assert [one.i for one in replies] == [7, 8, 7, 9]
+            assert not any(one.HasField("errorMessage") or one.ackMessage.HasField("code") for one in replies)
+
+    @on_asyncio
+    async def test_sends_are_acked_in_the_order_in_which_they_came(self) -> None:
+        async with running_node() as node:
+            line = await node.line()
+            await line.open()
+            tea = await started(line)
+            sends = [message(tea, serial=serial) for serial in range(10, 20)]
+            for one in sends[::3]:
+                one.directMessage.transient = True
+            await line.send(*sends)
+            acks = await receive(line, 10)
+            stored = [one.i for one in acks if (one.i - 10) % 3]
+            assert stored == sorted(stored)
+            passing = [one.i for one in acks if not (one.i - 10) % 3]
+            assert passing == sorted(passing)
+            assert {one.i for one in acks} == set(range(10, 20))
+
+    @on_asyncio
+    async def test_one_turn_does_no_more_of_a_connections_commands_than_may_be_under_way(self) -> None:
+        """They are done as they are read, and one read may bring thousands."""
+        async with running_node(Limits(commands_in_flight=4)) as node:
+            line = await node.line()
+            await line.open()
+            tea = await started(line)
+            done: list[int] = []
+            loop = asyncio.get_running_loop()
+
+            def look() -> None:
+                done.append(node.dispatcher.commands.get("Send", 0))
+                if done[-1] < 20:
+                    loop.call_soon(look)
+
+            passing = message(tea, serial=None)
+            passing.directMessage.transient = True
+            await line.send(*[passing] * 20)
+            look()
+            await idle()
+            assert done[-1] == 20
+            assert max(after - earlier for earlier, after in pairwise(done)) == 4
 
 
 class TestTooMuch:

@@ -18,7 +18,7 @@ from fastim.service.conversations import delete_conversation
 from fastim.service.governance import change_blocks
 from fastim.service.members import add_members, remove_members
 from fastim.service.patches import patch_message
-from fastim.service.rooms import mark_stays, replay_missed
+from fastim.service.rooms import lose_place, mark_stays, replay_missed
 from fastim.service.sessions import close_session, end_session, report_device
 from tests.fakes.running import explored, on_trio, schedules
 from tests.fakes.store import PacedStore
@@ -303,6 +303,20 @@ class TestAfterARestart:
         assert await world.store.find_stay("tom", "phone") == before
         await shout(world, await world.login("host"), room, "since")
         assert heard(world, await come(world)) == ["before", "since"]
+
+    @on_trio
+    async def test_what_it_lagged_behind_with_was_missed_when_the_server_stopped(self) -> None:
+        world = await new_world()
+        host, phone, room = await start(world)
+        await shout(world, host, room, "heard")
+        world.logs.hold(phone)
+        await shout(world, host, room, "stuck")
+        for session in (host, phone):
+            await lose_place(world.io, session, stopping=True)
+        world.clock.step(60_000)
+        await self.restart(world, host, phone)
+        world.clock.step(REJOIN_MILLIS)
+        assert heard(world, phone, await come(world)) == ["heard", "stuck"]
 
     @on_trio
     async def test_where_nothing_was_known_of_it_it_counts_from_then(self) -> None:

@@ -96,11 +96,25 @@ class Batch:
         self.transaction.put(scope + sequence_key(message.sequence), record, db=self.tables.messages)
         self.written_bytes += len(record) + _PAGE_BYTES
 
-    def put_token(self, key: bytes, scope: bytes, timestamp: Millis, sequence: int) -> None:
-        """Remember the token with that key: which message has it, and in which hour."""
+    def put_token(
+        self, key: bytes, scope: bytes, timestamp: Millis, sequence: int, *, anew: bool = False
+    ) -> bytes | None:
+        """Remember the token with that key: which message has it, and in which hour.
+
+        Looking first would cost one more way down the tree for every message; nearly all tokens are new.
+
+        Args:
+            anew: Whatever was remembered of it.
+
+        Returns:
+            ``None``, or what is remembered of it already, which stays: a value of ``tokens``.
+        """
         hour = token_hour_key(timestamp)
-        self.transaction.put(key, token_value(scope, sequence, hour), db=self.tables.tokens)
+        value = token_value(scope, sequence, hour)
+        if not self.transaction.put(key, value, overwrite=anew, db=self.tables.tokens):
+            return self.transaction.get(key, db=self.tables.tokens)
         self._token_hours.setdefault(key[:APPLICATION_BYTES] + hour, []).append(key)
+        return None
 
     def place(self, number: AppNumber) -> Place | None:
         """How far the application's round of retiring has got; ``None`` between two."""

@@ -1,7 +1,8 @@
 """The writer: one thread that owns the write transactions and commits in groups.
 
 It takes what has queued, runs it in one transaction, commits once, and then lets the event loop resolve everything at
-once, in order. What a change does is decided in ``changes``.
+once, in order. The loop hands over what it has gathered in one turn, at once as well: it wakes the thread once, and has
+no more to do for a write than to note it. What a change does is decided in ``changes``.
 """
 
 import asyncio
@@ -25,6 +26,7 @@ from fastim.core.errors import FastimError, Unavailable
 from fastim.core.ids import AppNumber
 
 _BATCH_MAX = 1_000
+"""Writes that the loop hands over in one piece; who has so many takes no further piece into the transaction."""
 _ORPHAN_CHECK_SECONDS = 1.0
 _UNMEASURED_COMMITS_MAX = 64
 
@@ -71,7 +73,10 @@ class Writer:
         self._statistics: Final = statistics
         self._publish: Final = publish
         self._finished: Final = finished
-        self._queue: SimpleQueue[Write | None] = SimpleQueue()
+        self._gathered: list[Write] = []
+        self._queue: SimpleQueue[Sequence[Write] | None] = SimpleQueue()
+        self._submitted = 0
+        self._taken = 0
         self._batch = Batch()
         self._failing = False
         self._cramped = False
@@ -83,20 +88,30 @@ class Writer:
 
     @property
     def queued(self) -> int:
-        return self._queue.qsize()
+        return self._submitted - self._taken
 
     def submit(self, change: Callable[[Batch], R | Unfinished]) -> asyncio.Future[R]:
-        """Queue ``change``; the future has its result once it is on disk."""
+        """Queue ``change``; the future has its result once it is on disk. Only in the loop."""
         future: asyncio.Future[R] = self._loop.create_future()
-        self._queue.put(Write(future, change))
+        if not self._gathered:
+            self._loop.call_soon(self.hand_over)
+        self._gathered.append(Write(future, change))
+        self._submitted += 1
         return future
 
     def stop(self) -> None:
         """Settle what is queued, then end. Nothing may be submitted afterwards."""
+        self.hand_over()
         self._queue.put(None)
 
     def join(self) -> None:
         self._thread.join()
+
+    def hand_over(self) -> None:
+        """Let the thread have what was gathered, now rather than when the loop comes round."""
+        writes, self._gathered = self._gathered, []
+        for start in range(0, len(writes), _BATCH_MAX):
+            self._queue.put(writes[start : start + _BATCH_MAX])
 
     def _run(self) -> None:
         unfinished: list[Write] = []
@@ -115,18 +130,19 @@ class Writer:
     def _take(self, unfinished: list[Write]) -> list[Write]:
         """What the next transaction holds; waits until there is something."""
         writes = unfinished
-        room = self._queue.qsize() if writes or self._stopping else max(self._queue.qsize(), 1)
-        for _ in range(min(room, _BATCH_MAX)):
+        while len(writes) < _BATCH_MAX:
+            wait = not (writes or self._stopping)
             try:
-                write = self._queue.get(timeout=_ORPHAN_CHECK_SECONDS)
+                handed_over = self._queue.get(wait, _ORPHAN_CHECK_SECONDS)
             except Empty:  # nobody closes a store whose process is ending: end with it instead of keeping it alive
                 if not threading.main_thread().is_alive():
                     self._stopping = True
                 break
-            if write is None:
+            if handed_over is None:
                 self._stopping = True
-            else:
-                writes.append(write)
+                break
+            self._taken += len(handed_over)
+            writes.extend(handed_over)
         return writes
 
     def _settle(self, writes: list[Write]) -> list[Write]:
@@ -139,14 +155,17 @@ class Writer:
             return []
         self._statistics.count_commit(len(outcomes), perf_counter() - started)
         changed, self._batch.conversations = self._batch.conversations, {}
-        self._call_in_loop(self._resolve, [one for one in outcomes if one.result is not UNFINISHED], changed)
+        unfinished = [one.write for one in outcomes if one.result is UNFINISHED]
+        if unfinished:
+            outcomes = [one for one in outcomes if one.result is not UNFINISHED]
+        self._call_in_loop(self._resolve, outcomes, changed)
         if self._failing:
             self._failing = False
             log.info("the store can write again")
         self._unmeasured_commits += 1
         if self._may_be_cramped():
             self._make_room()
-        return [one.write for one in outcomes if one.result is UNFINISHED]
+        return unfinished
 
     def _commit(self, writes: Sequence[Write]) -> list[Outcome]:
         """Run the writes in one transaction and commit it.

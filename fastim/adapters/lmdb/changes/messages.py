@@ -54,11 +54,12 @@ def append(
     timestamp = next_timestamp(head.timestamp, now)
     sequence = head.sequence + 1
     if token is not None:
-        first = batch.transaction.get(token, db=batch.tables.tokens)
-        earlier = None if first is None else _message_of(token, first, scope, head, batch)
-        if earlier is not None:
-            return Appended(earlier, fresh=False)
-        batch.put_token(token, scope, timestamp, sequence)
+        first = batch.put_token(token, scope, timestamp, sequence)
+        if first is not None:
+            earlier = _message_of(token, first, scope, head, batch)
+            if earlier is not None:
+                return Appended(earlier, fresh=False)
+            batch.put_token(token, scope, timestamp, sequence, anew=True)
     message = place(draft, message_id(timestamp, batch.entropy()), timestamp, sequence)
     batch.put_message(scope, message)
     if urgent:
