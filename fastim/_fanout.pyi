@@ -52,7 +52,7 @@ class Fanout:
         sampled_senders: Of so many senders a second a reader that lags far still gets a normal message.
         high_bytes: Kept of one room's high-priority messages for readers that lag beyond the window.
         high_messages: The same in messages.
-        gather_milliseconds: Passes over one room begin at least so far apart.
+        gather_milliseconds: Passes over one room begin at least so far apart, while no quarter of the window waits.
         turn_microseconds: How long one turn may take.
         handovers: Blocked connections that one turn hands over to their transports, at most.
         turn_sends: Sends of one turn, at most; 0: any number. For tests.

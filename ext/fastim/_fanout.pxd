@@ -190,6 +190,7 @@ cdef class Fanout:
     cdef int refuse_while_sending(self) except -1
     cdef int schedule(self) except -1
     cdef int enlist(self, RoomLog log) except -1
+    cdef int hurry(self, RoomLog log) except -1
     cdef bint is_idle(self) noexcept
     cdef bint is_spent(self) noexcept
 
@@ -270,6 +271,8 @@ cdef class RoomLog:
     # The pass under way: readers before `at` have been visited.
     cdef bint listed
     cdef bint passing
+    cdef bint gathering  # the next one has to wait
+    cdef uint64_t passed_at  # offset of the head in the ring of bodies when the last one began
     cdef Py_ssize_t at  # 0 without one
     cdef uint64_t pass_head  # the head when it began
     cdef uint64_t pass_oldest

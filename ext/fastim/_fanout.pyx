@@ -129,7 +129,8 @@ cdef enum:
     PINNED = 2  # owed high-priority messages of before its cursor
     SPARING = 4  # there are messages before the head that it is not owed
     UNTOLD = 8  # messages were shed that its listener has not been told of
-    OVERRUN = 16  # some of the former are not kept any more
+    OVERRUN = 16  # some of the pinned ones are not kept any more
+    LAGS = 32  # its socket was found full, or it was held, and it has not been at the head since
 
 cdef enum:
     RING_BYTES = 4_096
@@ -178,7 +179,7 @@ cdef class Fanout:
         sampled_senders: Of so many senders a second a reader that lags far still gets a normal message.
         high_bytes: Kept of one room's high-priority messages for readers that lag beyond the window.
         high_messages: The same in messages.
-        gather_milliseconds: Passes over one room begin at least so far apart.
+        gather_milliseconds: Passes over one room begin at least so far apart, while no quarter of the window waits.
         turn_microseconds: How long one turn may take.
         handovers: Blocked connections that one turn hands over to their transports, at most.
         turn_sends: Sends of one turn, at most; 0: any number. For tests.
@@ -294,6 +295,7 @@ cdef class Fanout:
         for log in waiting:
             due = log.pass_began + self.gather_milliseconds
             if due <= now:
+                log.gathering = False
                 self.line.append(log)
             else:
                 self.waiting.append(log)
@@ -335,11 +337,20 @@ cdef class Fanout:
         if self.gather_milliseconds:
             left = log.pass_began + self.gather_milliseconds - self.milliseconds()
             if left > 0:
+                log.gathering = True
                 self.waiting.append(log)
                 if not self.timed:
                     self.timed = True
                     self.call_later(left / 1_000, self.begin_passes)
                 return 0
+        self.line.append(log)
+        self.schedule()
+        return 0
+
+    cdef int hurry(self, RoomLog log) except -1:
+        """Have a pass made now: a quarter of the window has gathered."""
+        log.gathering = False
+        self.waiting.remove(log)
         self.line.append(log)
         self.schedule()
         return 0
@@ -477,6 +488,7 @@ cdef class Fanout:
             log.at = 0
             log.pass_head = head
             log.pass_oldest = head
+            log.passed_at = log.end.at
             log.pass_began = self.now
         close_group(log, &group, True)
         while log.at < log.count:
@@ -528,6 +540,10 @@ cdef class Fanout:
             pinned = reader.seq < log.tail or reader.flags & PINNED
             if pinned and not reader.flags & OVERRUN:
                 self.judge(log, reader)
+            if reader.seq == log.head and not pinned:
+                reader.flags &= ~LAGS
+            elif socket.state & PAUSED or (socket.state & NOTED and socket.fd >= 0):
+                reader.flags |= LAGS
             if reader.flags & (HELD | OVERRUN) or socket.state & STUCK:
                 return True
             if socket.state & OUTBOX:
@@ -701,6 +717,7 @@ cdef class Fanout:
     cdef void tear(self, RoomLog log, Reader* reader, int tier, int64_t timestamp, bytes rest) noexcept:
         """Leave the rest of a frame to the transport; what becomes of it is known once that is rid of it."""
         cdef Socket* socket = reader.socket
+        reader.flags |= LAGS
         log.counts[TORN][tier] += 1
         socket.torn_place = reader.place
         socket.torn_tier = <uint8_t>tier
@@ -1404,6 +1421,8 @@ cdef class RoomLog:
         self.counts[OWED][tier] += <uint64_t>self.count - spared
         if self.count:
             self.fanout.enlist(self)
+            if self.gathering and 4 * (self.end.at - self.passed_at) > self.fanout.window_bytes:
+                self.fanout.hurry(self)
 
     def join(self, Wire wire not None, bytes suffix, *, int64_t since=-1, told=None):
         """A place at the end of the log.
@@ -1754,6 +1773,8 @@ cdef class Place:
         """Go on."""
         if self.index >= 0 and self.log.entries[self.index].flags & HELD:
             self.log.entries[self.index].flags &= ~HELD
+            if self.log.entries[self.index].seq != self.log.head:
+                self.log.entries[self.index].flags |= LAGS
             self.log.fanout.attend(self.wire)
 
     def leave(self):
@@ -2115,7 +2136,11 @@ cdef inline uint64_t offset_of(RoomLog log, int ring, uint64_t seq) noexcept:
 cdef inline int level_of(RoomLog log, Reader* reader) noexcept:
     """How much is shed for a reader that lags so: 0 nothing, 1 low ones that are old, 2 all but high and a sample."""
     cdef int ring = BODIES if reader.kind >= SHARED_BASE64 else reader.kind
-    cdef uint64_t lag = offset_of(log, ring, log.head) - offset_of(log, ring, reader.seq)
+    cdef uint64_t lag
+    # A burst, or a loop that was late, puts everybody behind: whose socket has room is sent all of it.
+    if not reader.flags & LAGS:
+        return 0
+    lag = offset_of(log, ring, log.head) - offset_of(log, ring, reader.seq)
     if 4 * lag <= log.fanout.window_bytes:
         return 0
     return 1 if 2 * lag <= log.fanout.window_bytes else 2
@@ -2133,14 +2158,13 @@ cdef void open_group(RoomLog log, Group* group, uint64_t seq) noexcept:
     cdef uint8_t near
     group.seq = seq
     for ring in range(3):
-        near = False
-        if seq >= log.tail and log.rings[ring].size:
+        near = seq >= log.tail and log.rings[ring].size != 0
+        if near and ring != BODIES:
             since, end = offset_of(log, ring, seq), offset_of(log, ring, log.head)
-            size = end - since
-            near = 4 * size <= log.fanout.window_bytes
-            if near and ring != BODIES:
+            # A reader of another kind may stand before the ring's start, with more behind it than the ring has.
+            if since >= log.rings[ring].start:
+                size = end - since
                 group.size[ring] = size
-                # A reader of this framing that stands before the ring's start has a suffix.
                 group.part_count[ring] = <uint8_t>parts_of(&log.rings[ring], since, size, group.parts[ring])
         if ring == BODIES:
             group.near[SHARED_BASE64] = group.near[NAMED | AS_TCP] = group.near[NAMED | AS_WEBSOCKET] = near

@@ -41,6 +41,7 @@ class Delivery:
     Attributes:
         delivered: Messages handed to a session since the start, those of chat rooms aside: their logs count them.
         withheld: Messages left out for a session that was behind; it is told its unread counts instead.
+        replayed: Messages of chat rooms that the store had for a session that came back.
         ended: Called with a session that has been ended here, though its client did not close it.
     """
 
@@ -50,6 +51,7 @@ class Delivery:
         self.ended: Callable[[Session], None] = _nothing
         self.delivered = 0
         self.withheld = 0
+        self.replayed = 0
         self._ways: dict[type[Event], Callable[[Any], None]] = {
             MessagePosted: self._message,
             MessagePatched: self._patched,
@@ -116,6 +118,7 @@ class Delivery:
         self._tell_session(event.client_id, event.session, codec.encode_queued(event))
 
     def _missed(self, event: MessagesMissed) -> None:
+        self.replayed += len(event.messages)
         self._tell_session(event.client_id, event.session, codec.encode_missed(event))
 
     def _receipted(self, event: MessagesReceipted) -> None:

@@ -146,6 +146,11 @@ class RoomCollector(Collector):
         )
         _add(rejoined, ledger["rejoined"])
         yield rejoined
+        yield CounterMetricFamily(
+            "fastim_room_replayed",
+            "Messages of high priority that the store had for sessions that came back.",
+            value=sum(one.delivery.replayed for one in tenants),
+        )
         yield CounterMetricFamily("fastim_sends", "System calls that sent something.", value=self._fanout.sends)
         yield CounterMetricFamily("fastim_handovers", "How often a socket was full.", value=self._fanout.handed_over)
         yield GaugeMetricFamily(
