@@ -593,6 +593,37 @@ def test_passes_of_one_room_begin_so_far_apart() -> None:
     assert world.kernel.sends <= 3 * (20 // 5 + 2)
 
 
+def test_a_quarter_of_the_window_is_not_left_waiting_for_more() -> None:
+    world = World(Rules(window_bytes=16_384), gather_milliseconds=1_000)
+    room = world.make_room()
+    seat = world.join(world.connect(), room)
+    world.admit(room)
+    settle(world)
+    for _ in range(30):
+        world.admit(room, filler=100)
+    world.loop.settle()
+    assert world.kernel.sends == 1
+    for _ in range(30):
+        world.admit(room, filler=100)
+    world.loop.settle()
+    assert world.kernel.sends == 2
+    world.loop.advance(1_000)
+    settle(world)
+    assert numbers(seat) == list(range(61))
+
+
+@bare_or_named
+def test_whose_socket_has_room_is_sent_all_of_a_burst(bare: bool) -> None:
+    world = World(Rules(window_bytes=65_536, window_messages=1_024), gather_milliseconds=5)
+    room = world.make_room()
+    seat = world.join(world.connect(), room, bare=bare)
+    for priority in [LOW, NORMAL] * 25:  # nearly all of the window, by one sender
+        world.admit(room, priority, filler=1_200)
+    world.loop.advance(10)
+    settle(world)
+    assert numbers(seat) == list(range(50))
+
+
 # --- What a reader that lags gets -------------------------------------------------------------------------------------
 
 
