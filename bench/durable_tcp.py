@@ -4,7 +4,8 @@ Every client sends its next message when the last one is acked, so each message 
 every round: 64 clients with a conversation of their own (two members, the other one offline), the same clients all in
 one group (each message is delivered to all the others), and one client alone. Each starts with a new server and an
 empty store. Then what the server has stored is written through py-lmdb alone, in the server's own batches, on the
-server's core.
+server's core. With ``--all-cores`` server and bare LMDB may use every core, as they would outside of a benchmark: then
+the store's thread and the loop's need not take turns on one, but share the cores with the load.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from time import process_time
 from bench.durable import Put, run_bare, stored_batches
 from bench.load.clients import Client, open_clients, start_conversations
 from bench.load.figures import Spread, interleave, table
-from bench.load.machine import DRIVER_CORE, SERVER_CORE, describe, pin, pinned
+from bench.load.machine import DRIVER_CORE, SERVER_CORE, all_cores, describe, pin, pinned
 from bench.load.sending import Sender, send_for
 from bench.load.server import Server, running_server
 from bench.load.transports import Tcp
@@ -45,17 +46,19 @@ class Load:
     Args:
         checkout: Whose server; ``None``: this one's. Another one may keep its records in another form, so that only
             this one's are written once more by bare LMDB.
+        one_core: Whether the server has one core of its own.
     """
 
-    def __init__(self, clients: int, rooms: Rooms, body: bytes, checkout: Path | None) -> None:
+    def __init__(self, clients: int, rooms: Rooms, body: bytes, checkout: Path | None, one_core: bool) -> None:
         self._clients = [f"client{number}" for number in range(clients)]
         self._rooms = rooms
         self._body = body
         self._checkout = checkout
+        self._one_core = one_core
         self._figures: dict[str, list[float]] = {}
 
     def run(self, seconds: float) -> None:
-        with running_server(self._checkout) as server:
+        with running_server(self._checkout, pinned_to_core=self._one_core) as server:
             tcp = server.process.tcp
             clients = open_clients(self._clients, Tcp(), tcp.host, tcp.port, server.process.app_id)
             senders = [
@@ -117,7 +120,8 @@ class Load:
         while warm_up > 0:
             warm_up -= _messages(batches[first])
             first += 1
-        with tempfile.TemporaryDirectory(prefix="fastim-bench-") as scratch, pinned(SERVER_CORE):
+        where = pinned(SERVER_CORE) if self._one_core else all_cores()
+        with tempfile.TemporaryDirectory(prefix="fastim-bench-") as scratch, where:
             run_bare(Path(scratch), list(batches[:first]))
             seconds = run_bare(Path(scratch), list(batches[first:]))
         self._note("bare", sum(map(_messages, batches[first:])) / seconds)
@@ -145,8 +149,9 @@ def main() -> None:
     body = b"x" * options.body_bytes
     print(describe())
     print(f"{options.clients} clients, {len(body)} bytes each, {options.rounds} rounds of {options.seconds} s")
-    loads = _loads(options.clients, body, None)
-    others = {} if options.against is None else _loads(options.clients, body, options.against)
+    one_core = not options.all_cores
+    loads = _loads(options.clients, body, None, one_core)
+    others = {} if options.against is None else _loads(options.clients, body, options.against, one_core)
     shown = loads | {f"{name}, {options.against.name}": load for name, load in others.items()}
     interleave(options.rounds, {name: partial(load.run, options.seconds) for name, load in shown.items()})
     head = ["load", "messages/s", "bare LMDB/s", "of bare", *MEDIANS]
@@ -156,11 +161,11 @@ def main() -> None:
         print(f"{name}, this over {options.against.name}: {load.compare(other)}")
 
 
-def _loads(clients: int, body: bytes, checkout: Path | None) -> dict[str, Load]:
+def _loads(clients: int, body: bytes, checkout: Path | None, one_core: bool) -> dict[str, Load]:
     return {
-        "own conversations": Load(clients, own_rooms, body, checkout),
-        "one group": Load(clients, one_room, body, checkout),
-        "one client": Load(1, own_rooms, body, checkout),
+        "own conversations": Load(clients, own_rooms, body, checkout, one_core),
+        "one group": Load(clients, one_room, body, checkout, one_core),
+        "one client": Load(1, own_rooms, body, checkout, one_core),
     }
 
 
@@ -174,6 +179,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--body-bytes", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.2)
+    parser.add_argument("--all-cores", action="store_true", help="the server is not kept on a core of its own")
     parser.add_argument("--against", type=Path, help="another built checkout, measured in the same rounds")
     return parser.parse_args()
 

@@ -27,7 +27,7 @@ class Owner(Protocol):
     """Whoever has a wire. Called between native loops, never within one, so that it may do anything."""
 
     def relieved(self) -> object:
-        """Everything that waited has been taken; only for a wire that is ``watched``."""
+        """Every command that waited has been taken; only for a wire that is ``watched``. What rooms sent may wait."""
 
     def failed(self) -> object:
         """The socket is dead: a send failed."""
@@ -117,7 +117,7 @@ class Wire:
         framing: ``TCP``, ``WEBSOCKET`` or ``WEBSOCKET_BASE64``.
 
     Attributes:
-        watched: Whether the owner is to be told when everything that waited has been taken.
+        watched: Whether the owner is to be told when every command that waited has been taken.
 
     Raises:
         ValueError: There is no such framing, or ``fd`` is none.
@@ -200,6 +200,7 @@ class RoomLog:
         suffix: bytes | None,
         *,
         since: int = -1,
+        own: int | None = None,
         told: Callable[[tuple[int, int, int]], object] | None = None,
     ) -> Place:
         """A place at the end of the log.
@@ -207,6 +208,7 @@ class RoomLog:
         Args:
             suffix: What completes each command for this reader; ``None`` when it needs nothing of its own.
             since: High-priority messages of this time or later that are still kept are owed as well; -1: none.
+            own: The sender whose messages are not owed again; ``None``: everybody's are.
             told: Called with the messages that were shed, by priority, when the reader has caught up, and once a second
                 while it does not.
 

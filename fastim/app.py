@@ -281,7 +281,10 @@ class Node:
         ]
         for connection in list(self.gateway.connections):
             connection.close(ServerStopping())
-        await asyncio.gather(*lost)
+        try:
+            await asyncio.gather(*lost)
+        except Unavailable:
+            _log.warning("what devices had not been sent in their chat rooms could not be stored")
         try:
             async with asyncio.timeout(DRAIN_SECONDS):
                 await self.gateway.emptied()

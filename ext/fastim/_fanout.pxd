@@ -30,6 +30,7 @@ cdef struct HighRecord:
     uint64_t seq
     uint64_t at  # offset of the body in the ring of such messages
     int64_t timestamp  # -1: nobody comes back for it
+    uint64_t sender
     uint32_t size
     uint32_t before[3]  # as in its Record
 
@@ -172,6 +173,8 @@ cdef class Fanout:
     cdef int64_t quota
     cdef int64_t step
     cdef int64_t countdown  # sends until the clock is looked at
+    cdef int64_t handovers_end  # `handovers_left` at its end
+    cdef int notes_end
 
     cdef uint64_t send_count
     cdef uint64_t handover_count
@@ -195,7 +198,7 @@ cdef class Fanout:
     cdef bint is_spent(self) noexcept
 
     # Native: these run no code of Python's but `hook`, and create nothing that the collector tracks.
-    cdef void begin(self, int64_t deadline, int64_t quota) noexcept
+    cdef void begin(self, int64_t deadline, int64_t quota, bint shared) noexcept
     cdef void look_at_clock(self) noexcept
     cdef int64_t sends_left(self) noexcept
     cdef void serve_all(self) noexcept
@@ -303,7 +306,7 @@ cdef class RoomLog:
     cdef uint64_t counts[11][3]
 
     cdef int reserve_reader(self) except -1
-    cdef int owe_again(self, Place place, int64_t since) except -1
+    cdef int owe_again(self, Place place, int64_t since, bint has_own, uint64_t own) except -1
     cdef int make_room(self, uint64_t size, int64_t now) except -1
     cdef void forget_messages(self, uint64_t most) noexcept
     cdef void forget_bytes(self, int ring, uint64_t most) noexcept
@@ -314,7 +317,7 @@ cdef class RoomLog:
     cdef bint grow_senders(self) noexcept
     cdef int reserve_high(self, uint64_t size) except -1
     cdef void lose_high(self) noexcept
-    cdef void keep_high(self, const uint8_t* body, uint32_t size, int64_t timestamp) noexcept
+    cdef void keep_high(self, const uint8_t* body, uint32_t size, uint64_t sender, int64_t timestamp) noexcept
 
 
 cdef class Place:

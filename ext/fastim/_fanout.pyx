@@ -371,13 +371,20 @@ cdef class Fanout:
 
     # --- Native loops -------------------------------------------------------------------------------------------------
 
-    cdef void begin(self, int64_t deadline, int64_t quota) noexcept:
-        """Start a stretch of the turn, which ends at ``deadline`` or after ``quota`` sends."""
+    cdef void begin(self, int64_t deadline, int64_t quota, bint shared) noexcept:
+        """Start a stretch of the turn, which ends at ``deadline`` or after ``quota`` sends.
+
+        Args:
+            shared: Others wait behind it: it leaves them half of the hand-overs, or those whose sockets fill up again
+                and again would take all of every turn's.
+        """
         self.deadline = deadline
         self.quota = quota
         self.step = min(quota, SENDS_BETWEEN_LOOKS)
         self.countdown = self.step
-        self.stop = quota <= 0 or self.noted >= NOTES or self.handovers_left <= 0
+        self.notes_end = NOTES - (NOTES - self.noted >> 1 if shared else 0)
+        self.handovers_end = self.handovers_left >> 1 if shared else 0
+        self.stop = quota <= 0 or self.noted >= self.notes_end or self.handovers_left <= self.handovers_end
 
     cdef void look_at_clock(self) noexcept:
         """Stop at the end of the stretch; called as each step of sends is used up."""
@@ -399,19 +406,19 @@ cdef class Fanout:
         if dirty:
             quota = self.sends_left()
             if ready or rooms:
-                self.begin(start + half_time, (quota + 1) >> 1)
+                self.begin(start + half_time, (quota + 1) >> 1, True)
             else:
-                self.begin(self.turn_end, quota)
+                self.begin(self.turn_end, quota, False)
             self.serve_dirty()
         if ready:
             quota = self.sends_left()
             if rooms:
-                self.begin(nanoseconds() + half_time, (quota + 1) >> 1)
+                self.begin(nanoseconds() + half_time, (quota + 1) >> 1, True)
             else:
-                self.begin(self.turn_end, quota)
+                self.begin(self.turn_end, quota, False)
             self.serve_ready()
         if rooms:
-            self.begin(self.turn_end, self.sends_left())
+            self.begin(self.turn_end, self.sends_left(), False)
             self.serve_line()
 
     cdef int64_t sends_left(self) noexcept:
@@ -948,7 +955,7 @@ cdef class Fanout:
         if socket.fd >= 0:
             self.handover_count += 1
             self.handovers_left -= 1
-        if self.noted >= NOTES or self.handovers_left <= 0:
+        if self.noted >= self.notes_end or self.handovers_left <= self.handovers_end:
             self.stop = True
 
     cdef void give_up(self, Socket* socket) noexcept:
@@ -1103,7 +1110,8 @@ cdef class Fanout:
             if place.index >= 0:
                 tell_overrun(place.wire.owner)
         for wire in relieved:
-            if wire.watched and wire.socket.state == 0:
+            # Its rooms may have filled the socket since: one that always lags would never hear of it otherwise.
+            if wire.watched and not wire.socket.state & (OUTBOX | DEAD | ENDED):
                 tell_relieved(wire.owner)
         for place in told:
             if place.index >= 0:
@@ -1183,7 +1191,7 @@ cdef class Wire:
         framing: ``TCP``, ``WEBSOCKET`` or ``WEBSOCKET_BASE64``.
 
     Attributes:
-        watched: Whether the owner is to be told when everything that waited has been taken.
+        watched: Whether the owner is to be told when every command that waited has been taken.
 
     Raises:
         ValueError: There is no such framing, or ``fd`` is none.
@@ -1424,12 +1432,13 @@ cdef class RoomLog:
             if self.gathering and 4 * (self.end.at - self.passed_at) > self.fanout.window_bytes:
                 self.fanout.hurry(self)
 
-    def join(self, Wire wire not None, bytes suffix, *, int64_t since=-1, told=None):
+    def join(self, Wire wire not None, bytes suffix, *, int64_t since=-1, own=None, told=None):
         """A place at the end of the log.
 
         Args:
             suffix: What completes each command for this reader; ``None`` when it needs nothing of its own.
             since: High-priority messages of this time or later that are still kept are owed as well; -1: none.
+            own: The sender whose messages are not owed again; ``None``: everybody's are.
             told: Called with the messages that were shed, by priority, when the reader has caught up, and once a second
                 while it does not.
 
@@ -1470,7 +1479,7 @@ cdef class RoomLog:
         if suffix is not None:
             set_suffix(place, suffix)
         if since >= 0:
-            self.owe_again(place, since)
+            self.owe_again(place, since, own is not None, 0 if own is None else PyLong_AsUnsignedLongLongMask(own))
         return place
 
     def reaches(self, int64_t since):
@@ -1499,8 +1508,9 @@ cdef class RoomLog:
             self.entries, self.room = <Reader*>larger, room
         return 0
 
-    cdef int owe_again(self, Place place, int64_t since) except -1:
+    cdef int owe_again(self, Place place, int64_t since, bint has_own, uint64_t own) except -1:
         """Let a place that was just taken be owed the high-priority messages since then, as far as they are kept."""
+        cdef HighRecord* high
         cdef Reader* reader = &self.entries[place.index]
         cdef uint32_t end = self.end.before[HIGH]
         cdef uint32_t ordinal = end, first = end, owed
@@ -1518,9 +1528,10 @@ cdef class RoomLog:
         reader.flags |= PINNED
         owed = between(first, end)
         for ordinal in range(owed):
-            if high_record(self, sum_of(first, ordinal)).timestamp < 0:
+            high = high_record(self, sum_of(first, ordinal))
+            if high.timestamp < 0 or (has_own and high.sender == own):
                 reserve_spared(place)
-                add_spared(place, reader, high_record(self, sum_of(first, ordinal)).seq, HIGH, sum_of(first, ordinal))
+                add_spared(place, reader, high.seq, HIGH, sum_of(first, ordinal))
                 owed -= 1
         place.missed = since
         self.counts[OWED][HIGH] += owed
@@ -1597,7 +1608,7 @@ cdef class RoomLog:
         cdef uint64_t header_size, at
         cdef int ring
         if tier == HIGH:
-            self.keep_high(bytes_, size, timestamp)
+            self.keep_high(bytes_, size, sender, timestamp)
         if self.count:
             record = &self.records[self.head & (self.record_room - 1)]
             record[0] = self.end
@@ -1701,12 +1712,13 @@ cdef class RoomLog:
         if precedes(self.high_kept, self.high_first):
             self.high_kept = self.high_first
 
-    cdef void keep_high(self, const uint8_t* body, uint32_t size, int64_t timestamp) noexcept:
+    cdef void keep_high(self, const uint8_t* body, uint32_t size, uint64_t sender, int64_t timestamp) noexcept:
         """Write a high-priority message, for which there is room, into their ring as well."""
         cdef HighRecord* high = high_record(self, self.end.before[HIGH])
         high.seq = self.head
         high.at = self.high_at
         high.timestamp = timestamp
+        high.sender = sender
         high.size = size
         memcpy(high.before, self.end.before, sizeof(high.before))
         self.newest_high = max(self.newest_high, timestamp)

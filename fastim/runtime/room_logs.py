@@ -86,7 +86,11 @@ class RoomLogs:
             missed = Missed(conversation_id, missed_from, Millis(room.log.high_timestamp))
         since = -1 if missed_from is None or missed is not None else missed_from
         place = room.log.join(
-            attached.connection.wire, _suffix(attached), since=since, told=_teller(attached, conversation_id)
+            attached.connection.wire,
+            _suffix(attached),
+            since=since,
+            own=hash(session.client_id),
+            told=_teller(attached, conversation_id),
         )
         if missed is not None:
             place.hold()

@@ -128,15 +128,19 @@ class House:
 
 
 @asynccontextmanager
-async def house(path: Path) -> AsyncIterator[House]:
-    """A running server with its data at ``path``; at the end nothing may be left of it, and nothing have gone wrong."""
+async def house(path: Path, *settings: str) -> AsyncIterator[House]:
+    """A running server with its data at ``path``; at the end nothing may be left of it, and nothing have gone wrong.
+
+    Args:
+        settings: More of them.
+    """
     loop = asyncio.get_running_loop()
     handler, root = _Faults(logging.WARNING), logging.getLogger()
     before = asyncio.all_tasks()
     with capture_logs([format_exc_info]) as logs:
         store = LmdbStore.open(path)
         applications = [await store.save_application(one, "key", "master", "hook") for one in (APPLICATION, OTHER)]
-        node = Node(load(None, {}, SETTINGS), store, applications)
+        node = Node(load(None, {}, [*SETTINGS, *settings]), store, applications)
         await node.listen()
         opened = House(node, applications)
         handler.faults = opened.faults

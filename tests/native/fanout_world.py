@@ -172,7 +172,7 @@ class Line:
     def relieved(self) -> None:
         with self.kernel.called():
             assert self.wire.watched
-            assert not self.waits
+            assert self.wire.waiting_bytes == len(self.waits), "commands wait"
             self.relieved_times += 1
             self.on_relieved()
 

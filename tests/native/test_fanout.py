@@ -1064,6 +1064,27 @@ def test_nobody_comes_back_for_a_message_without_a_time() -> None:
     assert seat.native.missed_since > room.native.high_timestamp
 
 
+@bare_or_named
+def test_nobody_comes_back_for_what_it_said_itself(bare: bool) -> None:
+    world = World()
+    room = world.make_room()
+    keeper = world.join(world.connect(), room)
+    for at in range(6):
+        world.admit(room, HIGH, sender=-5 if at % 2 else 5)
+    settle(world)
+    since = room.model.messages[0].timestamp
+    line = world.connect()
+    line.wire.flush()
+    place = room.native.join(line.wire, None if bare else b"#9.0;", since=since, own=-5)
+    assert room.native.ledger()["rejoined"] == (3, 0, 0)
+    world.loop.settle()
+    bodies = commands(line.model.framing, line.model.stream)
+    assert len(bodies) == 3
+    assert [one.split(b".")[1] for one in bodies] == [b"0", b"2", b"4"]
+    assert place.behind == 0
+    assert numbers(keeper) == list(range(6))
+
+
 def test_messages_without_a_time_are_kept_like_all_high_ones() -> None:
     world, room, seat, admit = lagging(Rules(window_bytes=16_384, high_bytes=1 << 20))
     for at in range(1_500):

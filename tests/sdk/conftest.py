@@ -30,7 +30,7 @@ def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerPr
     words = HERE.parent.parent / "examples" / "words.txt"
     settings = (
         *("--set", "messages.unread_cap=100", "--set", "rest.subscriber_broadcasts_per_minute=0"),
-        *("--set", "words.enabled=true", "--set", f"words.file={words}"),
+        *("--set", "words.enabled=true", "--set", f"words.file={words}", "--set", "delivery.room_high_bytes=262144"),
     )
     with ServerProcess(tmp_path_factory.mktemp("shared") / "data", *settings) as server:
         yield server
