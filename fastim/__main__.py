@@ -1,4 +1,4 @@
-"""The command line: ``fastim serve``, ``init``, ``doctor``, ``words``, ``backup``, ``verify``, ``version``.
+"""The command line: ``fastim serve``, ``init``, ``doctor``, ``words``, ``backup``, ``verify``, ``bench``, ``version``.
 
 It reads flags, loads the settings and hands over. What needs the server's libraries is imported by the command that
 runs it, so that the other commands answer at once. Exit codes: 0 done, 1 something is wrong, 2 not done as asked.
@@ -216,6 +216,99 @@ def verify(config: Config = None, data: Data = None) -> None:
     untold = report.problem_count - len(report.problems)
     print(f"{path}: {report.problem_count or 'no'} problems{f', {untold} of them not shown' if untold else ''}")
     raise typer.Exit(1 if report.problem_count else 0)
+
+
+@cli.command()
+def bench(
+    scenario: Annotated[
+        str | None, typer.Argument(metavar="[SCENARIO]", help="What to run, see --list [room].", show_default=False)
+    ] = None,
+    list_all: Annotated[bool, typer.Option("--list", help="Say which scenarios there are.")] = False,
+    show: Annotated[bool, typer.Option("--show", help="Print the scenario's profile, to change a copy of it.")] = False,
+    profile: Annotated[
+        Path | None, typer.Option("--profile", metavar="FILE", help="A profile of your own instead of a scenario.")
+    ] = None,
+    seconds: Annotated[float | None, typer.Option("--seconds", metavar="N", help="To measure for.")] = None,
+    readers: Annotated[int | None, typer.Option("--readers", metavar="N", help="In each chat room.")] = None,
+    senders: Annotated[int | None, typer.Option("--senders", metavar="N", help="To chat rooms, in all.")] = None,
+    rate: Annotated[
+        float | None, typer.Option("--rate", metavar="N", help="Messages, or pages, a second, of each part.")
+    ] = None,
+    body_bytes: Annotated[int | None, typer.Option("--body-bytes", metavar="N", help="Of a message.")] = None,
+    transport: Annotated[
+        str | None, typer.Option("--transport", metavar="NAME", help="tcp, or websocket.", show_default=False)
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="[PART.]KEY=VALUE", help="Any key of the profile.")
+    ] = None,
+    server: Annotated[
+        str | None, typer.Option("--server", metavar="HOST:PORT", help="A server that runs [one is started].")
+    ] = None,
+    app_id: Annotated[
+        str | None, typer.Option("--app-id", metavar="ID", help="Its application; the load's messages stay in it.")
+    ] = None,
+    app_key: Annotated[
+        str | None, typer.Option("--app-key", metavar="KEY", help="Is checked over --http; not needed.")
+    ] = None,
+    http: Annotated[
+        str | None, typer.Option("--http", metavar="HOST:PORT", help="The server's HTTP, to read its metrics.")
+    ] = None,
+    process_id: Annotated[
+        int | None, typer.Option("--pid", metavar="PID", help="Its process, if it is on this machine.")
+    ] = None,
+    server_settings: Annotated[
+        list[str] | None,
+        typer.Option("--server-set", metavar="TABLE.KEY=VALUE", help="A setting of the server that is started."),
+    ] = None,
+    pin: Annotated[bool, typer.Option("--pin/--no-pin", help="Give the load a core of its own.")] = True,
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write all of it.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE.svg", help="Where to [fastim-bench-SCENARIO.svg].")
+    ] = None,
+    no_plot: Annotated[bool, typer.Option("--no-plot", help="Write no plot.")] = False,
+) -> None:
+    """Load a server and say how it fared; one is started for that, with its data in a temporary directory."""
+    from fastim.bench import profile as profiles
+    from fastim.bench.command import Wish, list_scenarios
+    from fastim.bench.command import bench as run
+    from fastim.bench.failures import BenchError
+
+    if list_all:
+        _print_rows(list_scenarios())
+        return
+    if show:
+        print(profiles.text_of(scenario or profiles.DEFAULT), end="")
+        return
+    flags = {
+        "seconds": seconds,
+        "readers": readers,
+        "senders": senders,
+        "rate": rate,
+        "body_bytes": body_bytes,
+        "transport": transport,
+    }
+    wish = Wish(
+        scenario=scenario,
+        profile=profile,
+        flags={key: str(value) for key, value in flags.items() if value is not None},
+        settings=settings or [],
+        server=server,
+        http=http,
+        app_id=app_id,
+        app_key=app_key,
+        process_id=process_id,
+        server_settings=server_settings or [],
+        pinned=pin,
+        json=json_file,
+        plot=plot,
+        plots=not no_plot,
+        command=sys.argv[1:],
+    )
+    try:
+        raise typer.Exit(run(wish))
+    except BenchError as error:
+        print(f"fastim: {error}", file=sys.stderr)
+        raise typer.Exit(2) from error
 
 
 @cli.command()
