@@ -18,7 +18,7 @@ STUBBED := $(patsubst fastim/%.pyi,fastim.%,$(wildcard fastim/_*.pyi))
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help serve build test check lint types contracts stubs workflows fragments test-native
-.PHONY: sanitize sanitized fuzz conformance e2e sdk sdk-deps crash bench bench-spine bench-rooms annotate proto changelog wheels clean
+.PHONY: sanitize sanitized fuzz conformance e2e sdk sdk-deps crash bench bench-spine bench-rooms bench-peers bench-peers-deps annotate proto changelog wheels clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-22s %s\n", $$1, $$2}'
@@ -104,10 +104,16 @@ bench-spine: build ## durable sends, memory of idle sessions, inbound sends, lis
 bench-rooms: build ## chat rooms: sends beside C, the whole command, slow readers, storms; 20 minutes on a quiet machine; Linux, cc
 	$(BIN)/python -m bench.fanout
 	$(BIN)/python -m bench.room
-	$(BIN)/python -m bench.room --peer-ids
+	$(BIN)/python -m bench.room --own
 	$(BIN)/python -m bench.slow_readers
 	$(BIN)/python -m bench.storms
 	$(BIN)/python -m bench.idle_memory --sessions 15000 --rounds 3
+
+bench-peers: build ## chat rooms beside nats, redis, mosquitto, ws, picows and C, for docs/benchmarks.md; half an hour, quiet machine
+	$(BIN)/python -m bench.peers $(ARGS)
+
+bench-peers-deps: build ## unpack those into build/peers; Debian, npm
+	$(BIN)/python -m bench.peers.install
 
 annotate: build ## write Cython's annotated pages to build/cython/annotate
 	@$(call quietly,build/annotate.log,FASTIM_BUILD=annotate $(BIN)/python setup.py -q build_ext --build-lib build/annotate)

@@ -95,15 +95,13 @@ def main() -> None:
     pin(DRIVER_CORE)
     print(describe())
     text = text_of(options.body_bytes)
-    kind = ", each with its peerId in each frame" if options.peer_ids else ""
+    kind = ", which need no peerId" if options.own else ", each with its peerId in each frame"
     print(
         f"{options.readers:,} readers{kind}, {options.senders} senders, texts of {options.body_bytes} bytes, "
         f"{options.rounds} rounds of {options.seconds} s"
     )
     with room_server(options.server) as server:
-        audience = open_audience(
-            server, options.readers, options.senders, text, messages=MESSAGES, peer_ids=options.peer_ids
-        )
+        audience = open_audience(server, options.readers, options.senders, text, messages=MESSAGES, own=options.own)
         gc.freeze()
         _measure(options, server, audience)
         audience.close()
@@ -159,7 +157,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--body-bytes", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=3.0)
-    parser.add_argument("--peer-ids", action="store_true", help="readers that need their peerId in each frame")
+    parser.add_argument("--own", action="store_true", help="readers of our own client, which need no peerId")
     parser.add_argument(
         "--shapes", type=_shape, nargs="+", default=[(1, 4), (8, 4), (64, 4)], help="BURSTxIN_FLIGHT of the top rate"
     )

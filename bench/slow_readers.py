@@ -24,7 +24,6 @@ from bench.load.clients import opening
 from bench.load.figures import Spread, interleave, table
 from bench.load.machine import DRIVER_CORE, describe, pin, require_linux
 from bench.load.rooms import (
-    PEER_ID_CONFIG,
     PENDING,
     SDK_CONFIG,
     WRITTEN,
@@ -63,7 +62,6 @@ class Part:
                 text_of(options.body_bytes),
                 messages=messages,
                 priorities=PRIORITIES,
-                peer_ids=options.peer_ids,
             )
             gc.freeze()
             self._measure(server, audience)
@@ -114,9 +112,9 @@ class Part:
 
     def _rejoin(self, server: Server, audience: Audience, readers: list[int]) -> None:
         app_id, wrap, now = server.process.app_id, Tcp().wrap, monotonic_ns()
-        config = PEER_ID_CONFIG if self._options.peer_ids else SDK_CONFIG
         requests = [
-            (number, now, wrap(opening(f"reader-{number}", app_id, config).SerializeToString())) for number in readers
+            (number, now, wrap(opening(f"reader-{number}", app_id, SDK_CONFIG).SerializeToString()))
+            for number in readers
         ]
         if missing := audience.ask(requests, dial=True, timeout_seconds=20):
             raise SystemExit(f"{missing} readers could not come back within 20 s")
@@ -211,7 +209,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--body-bytes", type=int, default=64)
-    parser.add_argument("--peer-ids", action="store_true", help="readers that need their peerId in each frame")
     parser.add_argument("--then", choices=("read", "rejoin"), default="read", help="what the slow readers do at last")
     parser.add_argument(
         "--set", nargs=2, action=_Set, default=[], metavar=("TABLE.KEY", "VALUE"), help="a setting of the server"

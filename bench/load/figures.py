@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from statistics import median
+from statistics import median, quantiles
 
 
 class Spread:
@@ -26,6 +26,12 @@ class Spread:
     def show(self, form: str = ",.0f") -> str:
         """The median, and the range in brackets."""
         return f"{self.median:{form}} [{min(self.values):{form}} .. {max(self.values):{form}}]"
+
+    def show_quartiles(self, form: str = ",.0f") -> str:
+        """The median, and the first and the third quartile in brackets."""
+        values = self.values if len(self.values) > 1 else self.values * 2
+        first, middle, third = quantiles(values, n=4, method="inclusive")
+        return f"{middle:{form}} [{first:{form}} .. {third:{form}}]"
 
 
 def interleave(rounds: int, parts: Mapping[str, Callable[[], None]]) -> None:

@@ -25,8 +25,9 @@ LIMITS_ON = tuple(
 )
 """Every bucket is looked into, and none of them ever runs dry."""
 SDK_CONFIG = CONFIG | int(Config.PATCHES | Config.OMIT_PEER_ID)
-"""What current SDKs say; without the last bit each frame needs the reader's own ``peerId``."""
-PEER_ID_CONFIG = CONFIG | int(Config.PATCHES)
+"""What current SDKs say: each frame carries the reader's ``peerId``."""
+OWN_CONFIG = SDK_CONFIG | int(Config.GAP_NOTICES)
+"""What clients of our own say, which need none when they are alone on their connection."""
 
 DELIVERIES = ("fastim_room_deliveries_total", "outcome")
 WAITING = ("fastim_room_deliveries_waiting", "state")
@@ -79,16 +80,16 @@ def open_audience(
     *,
     messages: int,
     priorities: Sequence[int] = (2,),
-    peer_ids: bool = False,
+    own: bool = False,
 ) -> Audience:
     """Readers inside one room, and senders that are not: each on a connection of its own, over TCP.
 
     Args:
-        peer_ids: Whether the readers need their ``peerId`` in each frame.
+        own: Whether the readers are clients of our own, which need no ``peerId`` in their frames.
     """
     needed_descriptors(readers + senders)
     tcp, app_id = server.process.tcp, server.process.app_id
-    config = PEER_ID_CONFIG if peer_ids else SDK_CONFIG
+    config = OWN_CONFIG if own else SDK_CONFIG
     inside = open_clients([f"reader-{n}" for n in range(readers)], Tcp(), tcp.host, tcp.port, app_id, config)
     outside = open_clients([f"sender-{n}" for n in range(senders)], Tcp(), tcp.host, tcp.port, app_id, config)
     room = start_room(inside[0])
