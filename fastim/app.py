@@ -318,7 +318,7 @@ def tenant(application: Application, shared: Shared) -> Tenant:
     """The parts that ``application`` has to itself."""
     loaded, store = shared.loaded, shared.store
     presence = Presence()
-    logs = RoomLogs(shared.fanout, presence, SystemClock())
+    logs = RoomLogs(shared.fanout, presence, SystemClock(), loaded.settings.delivery.room_window_bytes)
     delivery = Delivery(presence, logs)
     settings = loaded.for_application(application.settings)
     part = store.of(application)

@@ -280,7 +280,7 @@ class Delivery(Struct, frozen=True, forbid_unknown_fields=True):
         int, Meta(ge=100, le=1_000_000), "Longest time for sending at a stretch; then others have their turn"
     ] = 2_000
     turn_handovers: Annotated[
-        int, Meta(ge=1, le=65_536), "Most connections in such a time whose socket is found full and left to the loop"
+        int, Meta(ge=4, le=65_536), "Most connections in such a time whose socket is found full and left to the loop"
     ] = 64
 
 

@@ -142,6 +142,9 @@ class Connection:
         self.feed = feed
         # TLS takes 0 for being always full.
         self._transport.set_write_buffer_limits(high=1 if _is_tls(self._transport) else 0)
+        # Whoever had the transport before may have been told, and then nobody is told again.
+        if self._transport.get_write_buffer_size():
+            self.pause_writing()
 
     def heard(self) -> None:
         """Something arrived, if only a heartbeat. Before a session is open only the first time counts."""

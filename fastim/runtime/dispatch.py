@@ -335,12 +335,15 @@ class Dispatcher:
 
     async def _welcome(self, io: Io, session: Session, command: commands.OpenSession, arrival: Arrival) -> None:
         """Tell a session what it missed, in the order that SDKs expect. Source: wire protocol, after ``opened``."""
-        await unread.tell_unread(io, session, command.unread_since)
-        await offline.push_missed(io, session)
-        await broadcasts.deliver_broadcasts(io, session, arrival)
-        await rooms.replay_missed(io, session)
-        if command.patched_since:
-            await patches.replay_patches(io, session, command.patched_since)
+        try:
+            await unread.tell_unread(io, session, command.unread_since)
+            await offline.push_missed(io, session)
+            await broadcasts.deliver_broadcasts(io, session, arrival)
+            await rooms.replay_missed(io, session)
+            if command.patched_since:
+                await patches.replay_patches(io, session, command.patched_since)
+        finally:
+            io.rooms.release(session)  # or a session that one of these failed for would hear nothing of its room
 
     def _addressee(self, connection: Connection, request: Request) -> tuple[Tenant, Session]:
         """Whose command it is. What its client may do is decided in ``fastim.core.permission``."""

@@ -46,21 +46,28 @@ class Room:
     Attributes:
         seats: By the session's number.
         old: Numbers of the sessions that know nothing of changed messages.
+        gathered_bytes: What was posted since the room was last served because of that.
     """
 
-    __slots__ = ("log", "old", "seats")
+    __slots__ = ("gathered_bytes", "log", "old", "seats")
 
     def __init__(self, log: RoomLog) -> None:
         self.log = log
+        self.gathered_bytes = 0
         self.seats: dict[int, Seat] = {}
         self.old: set[int] = set()
 
 
 class RoomLogs:
-    """The logs of one application's chat rooms on this node, as long as somebody is there; fulfils ``Logs``."""
+    """The logs of one application's chat rooms on this node, as long as somebody is there; fulfils ``Logs``.
 
-    def __init__(self, fanout: Fanout, presence: Presence, clock: Clock) -> None:
+    Args:
+        window_bytes: What ``fanout`` keeps of one room.
+    """
+
+    def __init__(self, fanout: Fanout, presence: Presence, clock: Clock, window_bytes: int) -> None:
         self._fanout = fanout
+        self._most_gathered_bytes = window_bytes // 4
         self._presence = presence
         self._clock = clock
         self._rooms: dict[str, Room] = {}
@@ -147,13 +154,19 @@ class RoomLogs:
             self._newest.note(event.conversation_id, message.timestamp)
         room = self._rooms.get(event.conversation_id)
         if room is not None:
+            body = encode()
             room.log.admit(
-                encode(),
+                body,
                 event.priority,
                 hash(message.sender),
                 message.timestamp if lasting else NOT_KEPT,
                 self._places(event.conversation_id, without),
             )
+            # One commit of the store may bring more than the window: those who do not lag must not lose any of it.
+            room.gathered_bytes += len(body)
+            if room.gathered_bytes >= self._most_gathered_bytes:
+                room.gathered_bytes = 0
+                self._fanout.turn()
 
     def announce(self, conversation_id: str, body: bytes, origin: int, *, patch: bool) -> None:
         """Tell everybody in a room of what is no message; it comes behind all messages before it, and is never shed.

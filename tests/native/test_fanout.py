@@ -244,6 +244,25 @@ def test_only_a_watched_wire_tells_when_all_has_been_taken() -> None:
     assert (watched.relieved_times, other.relieved_times) == (1, 0)
 
 
+@every_framing
+@pytest.mark.parametrize("tls", [False, True])
+def test_an_owner_is_relieved_although_its_room_fills_the_socket_again_each_time(framing: int, tls: bool) -> None:
+    world = World(SMALL)
+    room = world.make_room()
+    line = world.connect(framing, tls=tls, room=10)
+    world.join(line, room)
+    world.put(line, 500)
+    line.wire.watched = True
+    settle(world)
+    assert line.relieved_times == 0
+    world.admit(room)
+    world.admit(room)
+    line.drain(len(line.waits) + 1)
+    settle(world)
+    assert is_blocked(line)
+    assert line.relieved_times == 1
+
+
 def test_the_owner_may_put_more_when_it_is_relieved() -> None:
     world = World()
     line = world.connect(room=0)
@@ -290,6 +309,25 @@ def test_one_turn_hands_over_so_many_and_no_more() -> None:
     assert world.fanout.handed_over == 9
     world.finish()
     assert all(numbers(seat) == [0] for seat in world.all_seats)
+
+
+@pytest.mark.parametrize("handovers", [2, 3, 64])
+def test_those_who_block_again_and_again_leave_a_room_its_share(handovers: int) -> None:
+    world = World(handovers=handovers)
+    room, other = world.make_room(), world.make_room()
+    slow = [world.connect(room=0) for _ in range(200)]
+    for line in slow:
+        world.join(line, room)
+    for _ in range(100):
+        world.admit(room)
+    world.loop.settle()
+    seat = world.join(world.connect(), other)
+    world.admit(other)
+    for _ in range(3):
+        for line in slow:
+            line.drain(len(line.waits) + 1)
+        world.pass_once()
+    assert seat.native.behind == 0
 
 
 # --- Rooms ------------------------------------------------------------------------------------------------------------

@@ -52,10 +52,10 @@ class Switchboard:
         self.gateway = Gateway(receiver, self.deadlines, limits, delivery, fanout or fanout_of(delivery))
         self._lines: list[Line] = []
 
-    async def line(self) -> "Line":
-        """A new connection."""
+    async def line(self, socket_bytes: int = SMALL_SOCKET_BYTES) -> "Line":
+        """A new connection, whose sockets take about so much."""
         before = set(self.gateway.connections)
-        client = await self._dial()
+        client = await self._dial(socket_bytes)
         (connection,) = self.gateway.connections - before
         line = Line(client, connection)
         self._lines.append(line)
@@ -68,11 +68,11 @@ class Switchboard:
         client.close()
         return data == b""
 
-    async def _dial(self) -> socket.socket:
+    async def _dial(self, socket_bytes: int = SMALL_SOCKET_BYTES) -> socket.socket:
         server, client = socket.socketpair()
         for end in (server, client):
             end.setblocking(False)
-            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL_SOCKET_BYTES)
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, socket_bytes)
         await asyncio.get_running_loop().connect_accepted_socket(lambda: TcpProtocol(self.gateway), server)
         return client
 
@@ -191,7 +191,7 @@ async def running_node(
     presence = Presence()
     delivery = delivery or AT_ONCE
     fanout = fanout_of(delivery)
-    logs = RoomLogs(fanout, presence, clock)
+    logs = RoomLogs(fanout, presence, clock, delivery.room_window_bytes)
     deliveries = Delivery(presence, logs)
     counters = LimitCounters()
     ingress = LocalIngress(limits or Limits(), counters, Governor(0), asyncio.get_running_loop().time)

@@ -1,4 +1,5 @@
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -8,6 +9,7 @@ from fastim._frames import encode_tcp
 from fastim.core.errors import CodedError, FrameTooLong, ServerStopping
 from fastim.core.session import Config, OfflineMode, Session
 from fastim.core.units import Millis
+from fastim.doors.tcp import TcpProtocol
 from fastim.runtime.connection import COMMANDS_OVERDRAFT, NOBODY, Connection
 from fastim.settings import Delivery, Limits
 from fastim.wire import messages2_pb2 as pb
@@ -65,6 +67,33 @@ async def connected(*, session: bool = True) -> AsyncIterator[tuple[Line, Record
         yield line, recorder
     finally:
         await switchboard.close()
+
+
+@on_asyncio
+async def test_what_a_door_has_written_and_the_socket_has_not_taken_goes_first() -> None:
+    """As when a WebSocket begins behind the answer to a request, which is long and has not been read."""
+    loop = asyncio.get_running_loop()
+    server, client = socket.socketpair()
+    for end in (server, client):
+        end.setblocking(False)
+    switchboard = Switchboard(Recorder(), LIMITS, Delivery())
+    transport, _ = await loop.connect_accepted_socket(asyncio.Protocol, server)
+    answer = b"a" * 1_000_000
+    transport.write(answer)
+    door = TcpProtocol(switchboard.gateway)
+    transport.set_protocol(door)
+    door.connection_made(transport)
+    (connection,) = switchboard.gateway.connections
+    came = b""
+    connection.send(b"hello")
+    while len(came) < len(answer) + 9:
+        data = await loop.sock_recv(client, 262_144)
+        assert data
+        came += data
+    assert came == answer + encode_tcp(b"hello")
+    assert not connection.wire.blocked
+    client.close()
+    await switchboard.close()
 
 
 def echo(serial: int) -> pb.GenericCommand:

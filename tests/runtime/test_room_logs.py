@@ -196,6 +196,20 @@ class TestWhoGetsWhat:
             assert len(node.tenant.logs) == 0
 
 
+class TestABurst:
+    @pytest.mark.parametrize("count", [1, 8, 64])
+    @on_asyncio
+    async def test_reaches_whose_socket_has_room_although_it_is_more_than_the_window(self, count: int) -> None:
+        async with running_node(delivery=NARROW) as node:
+            house = await House.build(node)
+            tom = await house.guest("tom", await node.line(131_072))
+            padding = "x" * (3 * NARROW.room_window_bytes // count)
+            for number in range(count):
+                house.post(f"{number} {padding}", LOW)
+            assert [text.split()[0] for _, text in await texts(tom, count)] == [str(one) for one in range(count)]
+            assert house.ledger.messages == Counts(low=count)
+
+
 class TestOrder:
     @on_asyncio
     async def test_a_recall_comes_behind_the_message(self) -> None:
