@@ -4,7 +4,6 @@ import asyncio
 import gc
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,15 +28,6 @@ BLOCKS_PER_VISIT = 0.5
 """Objects without a place in the collector's lists, such as bytes and strings, are only known by their number."""
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def _apart() -> Iterator[None]:
-    """Sets aside what there was before, so that looking through all objects is quick."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.mark.usefixtures("_apart")

@@ -24,6 +24,7 @@ OURS = (Connection, Attached, Session, Room, Seat)
 pytestmark = pytest.mark.anyio
 
 
+@pytest.mark.usefixtures("_apart")
 async def test_everybody_hears_what_it_is_owed_whoever_comes_goes_stalls_or_vanishes(tmp_path: Path) -> None:
     did, memory = Counter[str](), Memory()
     authority = Authority(tmp_path)
