@@ -15,6 +15,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --qui
 NATIVE := $(shell find ext -type f -name '*.[pch]*')
 STUBBED := $(patsubst fastim/%.pyi,fastim.%,$(wildcard fastim/_*.pyi))
 
+ifeq ($(filter release portable,$(FASTIM_BUILD)),)
+$(error FASTIM_BUILD=$(FASTIM_BUILD) cannot be run: use release or portable)
+endif
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help serve build test check lint types contracts stubs workflows fragments test-native
