@@ -12,8 +12,9 @@ from fastim.core.units import Millis
 
 HIGH_PRIORITY = 1
 NORMAL_PRIORITY = 2
+LOW_PRIORITY = 3
 
-_PRIORITIES = (HIGH_PRIORITY, NORMAL_PRIORITY, 3)
+_PRIORITIES = (HIGH_PRIORITY, NORMAL_PRIORITY, LOW_PRIORITY)
 _RECEIPTS_WITHIN = 2
 """Members of a conversation in which receipts can be asked for. Source: semantics, rule 6.1."""
 

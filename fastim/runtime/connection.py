@@ -22,8 +22,6 @@ COMMANDS_OVERDRAFT = 2
 """Commands and events may fill this many times ``delivery.outbox_bytes`` before the connection is given up."""
 GATHERED_BYTES = 65_536
 """What is gathered in one turn before it is sent early. If so much still waits then, nothing more is read."""
-
-
 NOBODY: Set[str] = frozenset()
 """An empty set that all connections share: one of its own takes 216 bytes, and nearly none has ever anybody in it."""
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from fastim.core.admit import LOW_PRIORITY
 from fastim.core.errors import SendQuotaExceeded
 from fastim.core.quota import SECOND_NANOSECONDS, governs
 from fastim.ports.ingress import Reason
@@ -11,8 +12,6 @@ from fastim.settings import Limits
 
 ROOMS_MAX = 10_000
 """Rooms of which is known what each refused; beyond so many the one that has refused nothing for longest goes."""
-
-LOW_PRIORITY = 3
 
 Counts = tuple[int, int, int]
 """Of high, normal and low priority."""

@@ -124,9 +124,6 @@ class RoomLogs:
         if seat is not None and seat.place is not None:
             seat.place.release()
 
-    def renew(self, session: Session) -> None:
-        pass  # a place is a connection's, which has stayed
-
     def close(self, conversation_id: str) -> None:
         room = self._rooms.pop(conversation_id, None)
         if room is not None:

@@ -40,10 +40,6 @@ class Logs(Protocol):
         """
         ...
 
-    def renew(self, session: Session) -> None:
-        """``session``, which has a place, is another object from now on: it was renamed. It keeps its place."""
-        ...
-
     def release(self, session: Session) -> None:
         """Send to the place of ``session``, which it has. Harmless where it is not held."""
         ...
@@ -74,8 +70,6 @@ class LocalRooms:
     def enter(self, conversation_id: str, session: Session, missed_from: Millis | None = None) -> None:
         if self._room_of.get(session.number) == conversation_id:
             self._sessions[conversation_id][session.number] = session
-            if self._logs is not None:
-                self._logs.renew(session)
             return
         self.leave(session)
         missed = None if self._logs is None else self._logs.join(conversation_id, session, missed_from)

@@ -61,9 +61,6 @@ class PlainLogs:
     def leave(self, session: Session) -> Millis:
         return Millis(self._places.pop(session.number).upto + 1)
 
-    def renew(self, session: Session) -> None:
-        self._places[session.number].session = session
-
     def hold(self, session: Session) -> None:
         """Let nothing reach ``session`` any more, as if its socket were full."""
         place = self._places[session.number]
@@ -92,9 +89,9 @@ class PlainLogs:
         return place is not None and place.held is not None
 
     def place_of(self, session: Session) -> str | None:
-        """The room in which ``session`` has a place, under just that name; or ``None``."""
+        """The room in which ``session`` has a place, whatever its device is called; or ``None``."""
         place = self._places.get(session.number)
-        return None if place is None or place.session != session else place.conversation_id
+        return None if place is None else place.conversation_id
 
     def hear(self, event: Event) -> None:
         """Deliver ``event`` if it is one of those that count here."""

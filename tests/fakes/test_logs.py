@@ -97,12 +97,11 @@ def test_whom_nothing_reaches_has_missed_it() -> None:
     assert logs.leave(tom) == 201
 
 
-def test_a_place_is_renewed_and_closed() -> None:
+def test_a_place_is_a_sessions_whatever_its_device_is_called_until_it_is_closed() -> None:
     logs, tom = PlainLogs(BEGUN), session(1)
     logs.join(TEA, tom, None)
     renamed = tom.on_device("tablet")
-    logs.renew(renamed)
-    assert (logs.place_of(tom), logs.place_of(renamed)) == (None, TEA)
+    assert (logs.place_of(tom), logs.place_of(renamed)) == (TEA, TEA)
     logs.close(TEA)
     assert logs.place_of(renamed) is None
 
