@@ -129,7 +129,7 @@ class Run(Struct, frozen=True):
 
 
 def verdicts(results: Sequence[Result]) -> list[str]:
-    """What has become of the goals."""
+    """What has become of the goals, and how far C comes: no server that makes these sends gets past it."""
     lines = []
     for cell, peer, goal in GOALS:
         for result in results:
@@ -137,8 +137,10 @@ def verdicts(results: Sequence[Result]) -> list[str]:
                 ratio = result.ratio(FASTIM, peer)
                 reached = "reached" if ratio.median >= goal else "NOT reached"
                 spent = result.by_processor_time(FASTIM, peer)
+                limit = f"; C: {_times(result.ratio(C, peer))}" if C in result.rows else ""
                 lines.append(
-                    f"{cell}: {_times(ratio)} {peer}, wanted {goal:g}: {reached} (by processor time {spent:.2f} x)"
+                    f"{cell}: {_times(ratio)} {peer}, wanted {goal:g}: {reached}"
+                    f" (by processor time {spent:.2f} x){limit}"
                 )
     return lines
 
