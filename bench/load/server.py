@@ -14,8 +14,10 @@ from tests.server_process import ServerProcess
 LIMITS_OFF = (
     *("--set", "limits.sends_per_minute=0"),
     *("--set", "limits.operations_per_minute=0"),
+    *("--set", "limits.read_timeout_seconds=86400"),
     *("--set", "log.level=warning"),
 )
+"""What would end a long run: rates, and the silence of readers that say nothing, as SDKs would every three minutes."""
 
 
 @contextmanager
