@@ -149,7 +149,7 @@ $(VENV)/pyvenv.cfg:
 $(VENV)/.installed: pyproject.toml setup.py | $(VENV)/pyvenv.cfg
 	@$(BIN)/python tools/preflight.py
 	@echo 'Installing fastim and what it needs into $(VENV)' >&2
-	@$(call quietly,$(VENV)/install.log,$(PIP) 'pip>=25.1' && $(PIP) --group build && $(PIP) --no-build-isolation --editable .)
+	@$(call quietly,$(VENV)/install.log,$(PIP) 'pip>=25.1' && $(PIP) --group build && $(PIP) --no-build-isolation --editable '.[push]')
 	@touch $@
 
 $(VENV)/.test: pyproject.toml $(VENV)/.installed

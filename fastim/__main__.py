@@ -1,4 +1,4 @@
-"""The command line: ``fastim serve``, ``init``, ``doctor``, ``words``, ``backup``, ``verify``, ``bench``, ``version``.
+"""The command line: ``fastim serve``, ``init``, ``doctor``, ``words``, ``push``, ``backup``, ``verify``, ``bench``...
 
 It reads flags, loads the settings and hands over. What needs the server's libraries is imported by the command that
 runs it, so that the other commands answer at once. Exit codes: 0 done, 1 something is wrong, 2 not done as asked.
@@ -26,6 +26,8 @@ cli = typer.Typer(
 )
 words = typer.Typer(help="Look at a list of words to mask, without a server.", no_args_is_help=True)
 cli.add_typer(words, name="words")
+push = typer.Typer(help="Try out push, without a server.", no_args_is_help=True)
+cli.add_typer(push, name="push")
 
 LINES_MAX = 100
 """Lines of a list that are talked about, of each kind."""
@@ -188,6 +190,59 @@ def try_words(
         print(f"lines that cannot be used: {explained.problem_count}; 'fastim words check' names them", file=sys.stderr)
     if file is None and not given.enabled:
         print("words.enabled is off: a server with these settings masks nothing", file=sys.stderr)
+
+
+@push.command("test")
+def try_push(
+    installation: Annotated[
+        str | None,
+        typer.Option("--installation", metavar="ID", help="One that is stored: its objectId, or its installationId."),
+    ] = None,
+    token: Annotated[
+        str | None, typer.Option("--token", metavar="TOKEN", help="Of a device that need not be stored.")
+    ] = None,
+    kind: Annotated[
+        str | None, typer.Option("--type", metavar="TYPE", help="That device's: ios, android or web.")
+    ] = None,
+    vendor: Annotated[
+        str,
+        typer.Option(
+            "--vendor", metavar="NAME", help="An Android device's: hms, xiaomi, oppo, vivo, honor; none is fcm."
+        ),
+    ] = "",
+    topic: Annotated[
+        str,
+        typer.Option("--topic", metavar="ID", help="An iOS device's: the app's bundle id, if not that of push.apns."),
+    ] = "",
+    profile: Annotated[
+        str, typer.Option("--profile", metavar="NAME", help="APNs' environment, dev or prod; else the device's.")
+    ] = "",
+    text: Annotated[str | None, typer.Option("--text", metavar="TEXT", help="What it says.")] = None,
+    config: Config = None,
+    data: Data = None,
+    settings: Set = None,
+) -> None:
+    """Send one notification to one device and explain the answer; exits with 1 when it was not sent."""
+    if (installation is None) == (token is None):
+        raise SettingsError("give --installation or --token, one of them")
+    if installation is not None and (kind is not None or vendor or topic):
+        raise SettingsError("--type, --vendor and --topic go with --token: an installation has its own")
+    if token is not None and kind is None:
+        raise SettingsError("--type: give that device's, ios, android or web")
+    loaded = _load(config, settings, data=data)
+    from fastim import push_test
+
+    stored: Mapping[str, object] = {}
+    if installation is not None:
+        application, device = push_test.stored_device(Path(loaded.settings.server.data), installation)
+        stored = application.settings
+    else:
+        device = push_test.device_of(token or "", kind or "", vendor=vendor, topic=topic, profile=profile)
+    tried = push_test.try_out(
+        loaded.for_application(stored).push, device, push_test.TEXT if text is None else text, profile
+    )
+    _print_rows(tried.rows)
+    raise typer.Exit(0 if tried.sent else 1)
 
 
 @cli.command()

@@ -16,9 +16,14 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from fastim._fanout import Fanout
+from fastim.adapters.hooks_http import HttpEngine
+from fastim.adapters.hooks_python import PythonEngine
 from fastim.adapters.inprocess import InProcessBus
 from fastim.adapters.lmdb import LmdbStore
 from fastim.adapters.lmdb.metrics import StoreCollector
+from fastim.adapters.push.ways import ways
+from fastim.adapters.push.webhook import WebhookProvider
+from fastim.adapters.service_http import HttpServiceBackEnd
 from fastim.adapters.users_http import HttpUsers
 from fastim.core.application import Application
 from fastim.core.errors import ServerStopping, SettingsError, Unavailable
@@ -32,7 +37,9 @@ from fastim.doors.listen import Listener, listen_http, listen_tcp
 from fastim.doors.tls import Certificate
 from fastim.logs import set_up_logs
 from fastim.machine import machine_bytes
+from fastim.ports.hooks import HookEngine
 from fastim.ports.pace import Pace
+from fastim.ports.push import PushProvider
 from fastim.ports.store import ApplicationStore, Store
 from fastim.runtime.back_office import BackOffice
 from fastim.runtime.clock import SystemClock
@@ -40,22 +47,25 @@ from fastim.runtime.deadlines import Deadlines
 from fastim.runtime.delivery import Delivery
 from fastim.runtime.dispatch import Dispatcher, Tenant
 from fastim.runtime.gateway import Gateway
+from fastim.runtime.hooks import LocalHooks
 from fastim.runtime.ingress import Governor, LocalIngress
 from fastim.runtime.lag import LoopLag
 from fastim.runtime.lanes import LocalLanes
 from fastim.runtime.limits import LimitCounters
 from fastim.runtime.memory import MemoryBudget
-from fastim.runtime.metrics import MemoryCollector, Metrics, RoomCollector, ServerCollector
+from fastim.runtime.metrics import HookCollector, MemoryCollector, Metrics, OutboxCollector, RoomCollector, ServerCollector
 from fastim.runtime.outbound import fanout_of
+from fastim.runtime.outbox import Outbox
 from fastim.runtime.pace import SharedPace
 from fastim.runtime.presence import Presence
 from fastim.runtime.quotas import Quotas
 from fastim.runtime.room_logs import RoomLogs
 from fastim.runtime.rooms import LocalRooms
+from fastim.runtime.service_hook import ServiceHook
 from fastim.runtime.words import LocalWords
 from fastim.service import rooms
 from fastim.service.io import Io
-from fastim.settings import Address, GivenApplication, Loaded, without_effect
+from fastim.settings import Address, GivenApplication, Hooks, Loaded, Push
 
 _log = structlog.get_logger(__name__)
 
@@ -91,8 +101,6 @@ def serve(loaded: Loaded, given: GivenApplication | None, *, show_keys: bool = F
 
 async def _serve(loaded: Loaded, given: GivenApplication | None, *, show_keys: bool) -> None:
     settings = loaded.settings
-    for name in without_effect(loaded):
-        _log.warning("this setting comes with a later version and has no effect yet", setting=name)
     stopping = _stop_signal()
     store = LmdbStore.open(
         settings.server.data,
@@ -173,6 +181,8 @@ class Node:
         self._metrics = Metrics(
             ServerCollector(self.gateway, self._dispatcher, self._lag),
             RoomCollector(fanout, self._dispatcher, governor),
+            HookCollector(self._dispatcher),
+            OutboxCollector(self._dispatcher),
             MemoryCollector(self._memory),
             StoreCollector(lambda: store.statistics),
         )
@@ -191,7 +201,9 @@ class Node:
         """
         for one in self._dispatcher.tenants.values():
             await one.words.start()
+            await one.hooks.start()
             await rooms.mark_stays(one.io)
+            one.outbox.start(one.io)
         grace_seconds = self._settings.sessions.will_grace_seconds
         asyncio.get_running_loop().call_later(grace_seconds, self._dispatcher.fire_orphans)
 
@@ -230,17 +242,19 @@ class Node:
         self.addresses[door] = listener.address
 
     def reload(self) -> None:
-        """Read the certificate's files and the lists of words again, these beside the loop.
+        """Read the certificate's files, the lists of words and the hooks again; all but the first beside the loop.
 
         Open connections go on with the certificate that they have.
         """
-        lists = [one.words for one in self._dispatcher.tenants.values() if one.words.is_of_a_file]
-        if self._certificate is None and not lists:
+        tenants = self._dispatcher.tenants.values()
+        lists = [one.words for one in tenants if one.words.is_of_a_file]
+        hooks = [one.hooks for one in tenants if one.hooks.is_anywhere]
+        if self._certificate is None and not lists and not hooks:
             _log.info("nothing to reload")
             return
         if self._certificate is not None:
             self._reload_certificate(self._certificate)
-        task = asyncio.get_running_loop().create_task(_reload_words(lists))
+        task = asyncio.get_running_loop().create_task(_reload([*lists, *hooks]))
         self._reloading.add(task)
         task.add_done_callback(self._reloading.discard)
 
@@ -292,14 +306,17 @@ class Node:
             for connection in list(self.gateway.connections):
                 connection.abort()
         for one in self._dispatcher.tenants.values():
+            await one.outbox.close()
+            await one.hooks.close()
+            await one.services.close(DRAIN_SECONDS)
             if one.users is not None:
                 await one.users.close()
         self._deadlines.stop()
         self._lag.stop()
 
 
-async def _reload_words(lists: Sequence[LocalWords]) -> None:
-    for one in lists:
+async def _reload(parts: Sequence[LocalWords | LocalHooks]) -> None:
+    for one in parts:
         await one.reload()
 
 
@@ -325,23 +342,66 @@ def tenant(application: Application, shared: Shared) -> Tenant:
     pinned = "words.file" in loaded.pinned
     words = LocalWords(application, settings.words, part, SystemClock(), pinned=pinned)
     ingress = LocalIngress(loaded.settings.limits, shared.counters, shared.governor, time.monotonic)
+    hooks = LocalHooks(hook_engines(application, settings.hooks, loaded), settings.hooks)
+    services = ServiceHook(service_back_end(application, settings.hooks, loaded))
+    outbox = Outbox(push_providers(application, settings.push, loaded), settings.push, hooks)
     io = Io(
         application=application,
         policy=policy(application, loaded),
         store=part,
         lanes=LocalLanes(),
-        bus=InProcessBus(delivery.deliver),
+        bus=InProcessBus(delivery.deliver, services.hear),
         directory=presence,
         rooms=LocalRooms(logs),
         clock=SystemClock(),
         pace=shared.pace,
         words=words,
         ingress=ingress,
+        hooks=hooks,
+        pusher=outbox,
         entropy=os.urandom,
     )
     verify_url = settings.users.verify_url
     users = HttpUsers(verify_url, application) if verify_url else None
-    return Tenant(application, io, presence, delivery, logs, ingress, words, users)
+    return Tenant(application, io, presence, delivery, logs, ingress, words, hooks, services, outbox, users)
+
+
+def hook_engines(application: Application, settings: Hooks, loaded: Loaded) -> list[HookEngine]:
+    """Where the application's hooks run: those in Python go before those of a back end.
+
+    Raises:
+        SettingsError: Some have to be there, and there is nowhere that they could be.
+    """
+    engines: list[HookEngine] = []
+    if settings.python:
+        engines.append(PythonEngine(settings))
+    if settings.url:
+        guarded = not loaded.is_the_operators("hooks.url", application.settings)
+        engines.append(HttpEngine(settings, application, guarded=guarded))
+    if settings.required and not engines:
+        raise SettingsError("hooks.required: there are no hooks without hooks.url or hooks.python")
+    return engines
+
+
+def service_back_end(application: Application, settings: Hooks, loaded: Loaded) -> HttpServiceBackEnd | None:
+    """Who is told what clients write to services, if anybody."""
+    if not settings.service_url:
+        return None
+    guarded = not loaded.is_the_operators("hooks.service_url", application.settings)
+    return HttpServiceBackEnd(settings.service_url, application, settings.key or application.hook_key, guarded=guarded)
+
+
+def push_providers(application: Application, settings: Push, loaded: Loaded) -> list[PushProvider]:
+    """The ways to devices for which there are keys, and the plain webhook.
+
+    Raises:
+        SettingsError: Keys cannot be used.
+    """
+    providers = ways(settings)
+    if settings.webhook:
+        guarded = not loaded.is_the_operators("push.webhook", application.settings)
+        providers.append(WebhookProvider(settings.webhook, guarded=guarded))
+    return providers
 
 
 def policy(application: Application, loaded: Loaded) -> Policy:
@@ -359,6 +419,8 @@ def policy(application: Application, loaded: Loaded) -> Policy:
         roles_enabled=settings.conversations.roles_enabled,
         blacklist_enabled=settings.conversations.blacklist_enabled,
         filters_two=settings.words.two_enabled,
+        push_static=settings.push.static,
+        push_webhook=bool(settings.push.webhook),
     )
 
 

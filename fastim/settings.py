@@ -27,6 +27,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from fastim.core.errors import SettingsError
+from fastim.core.hooks import CALLS
 
 SHORTHANDS = {
     "--data": "server.data",
@@ -129,6 +130,39 @@ Filled = Annotated[str, Form("a path", lambda text: text != "" and "\0" not in t
 FilePath = Annotated[str, Form("a path, or empty", lambda text: "\0" not in text)]
 Url = Annotated[str, _or_empty(Form("a URL that starts with http:// or https://", _is_url))]
 JsonObject = Annotated[str, _or_empty(Form("a JSON object as text", _is_json_object))]
+Secret = Annotated[str, Form("printable characters, or empty", lambda text: text.isprintable() and len(text) <= 1_024)]
+
+
+class ApnsTeam(Struct, frozen=True, forbid_unknown_fields=True):
+    """A team's key for APNs, as Apple's developer pages give it out.
+
+    Attributes:
+        team_id: 10 characters.
+        key_id: 10 characters.
+        key_file: PEM file, ``.p8``.
+        topic: The app's bundle id, for devices that do not say their own.
+    """
+
+    team_id: str
+    key_id: str
+    key_file: str
+    topic: str
+
+
+ApnsTeams = Annotated[
+    tuple[ApnsTeam, ...],
+    Form(
+        "a list of tables with team_id, key_id, key_file and topic, none of them empty",
+        lambda teams: all(all(msgspec.structs.astuple(team)) for team in teams),
+    ),
+]
+HookNames = Annotated[
+    tuple[str, ...],
+    Form(
+        'a list of hooks such as "_messageReceived", or "all"',
+        lambda names: all(name == "all" or name in CALLS for name in names),
+    ),
+]
 HeaderValue = Annotated[
     str, Form("printable ASCII characters, or empty", lambda text: text.isascii() and text.isprintable())
 ]
@@ -388,6 +422,9 @@ class Rest(Struct, frozen=True, forbid_unknown_fields=True):
     subscriber_broadcasts_per_day: Annotated[PerDay, "The same in a day, which begins at 0:00 UTC; 0: no limit"] = 1_000
     broadcasts_per_minute: Annotated[PerMinute, "Messages to everybody; 0: no limit"] = 10
     broadcasts_per_day: Annotated[PerDay, "The same in a day, which begins at 0:00 UTC; 0: no limit"] = 30
+    installations_per_minute: Annotated[
+        PerMinute, "Devices that register for push with the key that clients know; 0: no limit"
+    ] = 6_000
 
 
 class Words(Struct, frozen=True, forbid_unknown_fields=True):
@@ -426,18 +463,77 @@ class Words(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Push(Struct, frozen=True, forbid_unknown_fields=True):
-    """Notifications for members who are offline. They come with a later version: until then this has no effect."""
+    """Notifications for members who are offline. A provider without its keys is not used."""
 
     static: Annotated[JsonObject, "What is pushed when neither a hook nor the message says it"] = ""
     webhook: Annotated[Url, "Gets one POST for each offline member and message"] = ""
+    retry_first_seconds: Annotated[
+        Seconds, "Wait after a first failure; each further one doubles it, and a provider that says when is believed"
+    ] = 5
+    retry_most_seconds: Annotated[Seconds, "The longest wait between two tries"] = 600
+    at_once: Annotated[int, Meta(ge=1, le=1_000), "Notifications of one provider that are under way at once"] = 32
+    apns: Annotated[
+        ApnsTeams,
+        "Keys for Apple's devices: a list of {team_id, key_id, key_file, topic}; the first is for those that"
+        " name no team",
+    ] = ()
+    apns_url: Annotated[Url, "Instead of Apple's two addresses, a gateway of one's own; empty: Apple's"] = ""
+    fcm_account_file: Annotated[FilePath, "Google's service account, JSON; empty: no FCM"] = ""
+    fcm_url: Annotated[Url, "Instead of Google's address; empty: Google's"] = ""
+    hms_app_id: Annotated[Secret, "Huawei's id of the app; empty: no HMS"] = ""
+    hms_app_secret: Annotated[Secret, "Goes with it"] = ""
+    hms_url: Annotated[Url, "Instead of Huawei's addresses; empty: Huawei's"] = ""
+    xiaomi_app_secret: Annotated[Secret, "Xiaomi's secret of the app; empty: no Xiaomi"] = ""
+    xiaomi_package: Annotated[Secret, "The app's package name, which Xiaomi wants to know"] = ""
+    xiaomi_channel: Annotated[Secret, "The notification channel that Xiaomi has approved; empty: none"] = ""
+    xiaomi_url: Annotated[Url, "Instead of Xiaomi's address; empty: Xiaomi's"] = ""
+    oppo_app_key: Annotated[Secret, "OPPO's key of the app; empty: no OPPO"] = ""
+    oppo_master_secret: Annotated[Secret, "Goes with it"] = ""
+    oppo_channel: Annotated[Secret, "The notification channel that OPPO has approved; empty: none"] = ""
+    oppo_url: Annotated[Url, "Instead of OPPO's address; empty: OPPO's"] = ""
+    vivo_app_id: Annotated[Secret, "vivo's id of the app; empty: no vivo"] = ""
+    vivo_app_key: Annotated[Secret, "Goes with it"] = ""
+    vivo_app_secret: Annotated[Secret, "Goes with it"] = ""
+    vivo_url: Annotated[Url, "Instead of vivo's address; empty: vivo's"] = ""
+    honor_app_id: Annotated[Secret, "Honor's id of the app; empty: no Honor"] = ""
+    honor_client_id: Annotated[Secret, "Goes with it"] = ""
+    honor_client_secret: Annotated[Secret, "Goes with it"] = ""
+    honor_url: Annotated[Url, "Instead of Honor's addresses; empty: Honor's"] = ""
+    web_key_file: Annotated[FilePath, "VAPID private key for browsers, PEM; empty: no web push"] = ""
+    web_contact: Annotated[Secret, "Whom a browser's push service writes to: mailto:... or https://..."] = ""
 
 
 class Hooks(Struct, frozen=True, forbid_unknown_fields=True):
-    """Code of the operator's that may look, change or refuse. Comes with a later version: so far this has no effect."""
+    """Code of the operator's that may look, change or refuse."""
 
     url: Annotated[Url, "Base to which /1.1/functions/NAME is added"] = ""
-    key: Annotated[HeaderValue, "Sent with every call, so that the hook knows who calls"] = ""
-    python: Annotated[FilePath, "Python file with the hooks, run in a process of its own"] = ""
+    key: Annotated[HeaderValue, "Sent with every call, so that the hook knows who calls; empty: the application's"] = ""
+    python: Annotated[
+        FilePath, "Python module or file with the hooks, run in a process of its own; goes before hooks.url"
+    ] = ""
+    deadline_milliseconds: Annotated[
+        int, Meta(ge=10, le=60_000), "How long a client's command waits for a hook, however it goes"
+    ] = 3_000
+    notice_deadline_milliseconds: Annotated[
+        int, Meta(ge=10, le=600_000), "How long a call may take that nobody waits for"
+    ] = 5_000
+    at_once: Annotated[
+        int, Meta(ge=1, le=10_000), "Calls under way at once, of questions and of notices each; more have to wait"
+    ] = 64
+    required: Annotated[
+        HookNames,
+        'Hooks whose failure refuses what they are asked about, a list such as ["_messageReceived"], or ["all"]; when'
+        " others fail it goes on without them",
+    ] = ()
+    slow_milliseconds: Annotated[int, Meta(ge=1, le=600_000), "Calls that take longer are logged"] = 1_000
+    breaker_failures: Annotated[
+        int, Meta(ge=1, le=10), "Failures in a row after which a hook is left alone for a while, and counts as failing"
+    ] = 5
+    breaker_seconds: Annotated[Seconds, "How long it is left alone; then one call finds out"] = 10
+    refresh_seconds: Annotated[Seconds, "How often hooks.url is asked which hooks it defines"] = 30
+    service_url: Annotated[
+        Url, "Gets what clients write to service conversations, in batches; nothing is sent while it is empty"
+    ] = ""
 
 
 class ApplicationSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -505,8 +601,15 @@ class Loaded(Struct, frozen=True):
             field = _field(name, f"stored setting {name}", str)
             if field.table not in ApplicationSettings.__struct_fields__:
                 raise _error(f"stored setting {name}", "it is the server's; an application cannot have its own")
+            if field.is_path or field.name == "push.apns":
+                problem = "what names files of the server can only be set where it is started"
+                raise _error(f"stored setting {name}", problem)
             values[name] = field.fit(value, f"stored setting {name}")
         return _build(ApplicationSettings, values | dict(self.pins))
+
+    def is_the_operators(self, name: str, stored: Mapping[str, Any]) -> bool:
+        """Whether the value of that setting is the operator's own, and not one that REST or the console stored."""
+        return name in self.pins or name not in stored
 
 
 def load(config: Path | None, environ: Mapping[str, str], overrides: Sequence[str]) -> Loaded:
@@ -532,27 +635,6 @@ def load(config: Path | None, environ: Mapping[str, str], overrides: Sequence[st
     settings = _build(Settings, _only(Settings, file) | _only(Settings, pins))
     _check(settings, told_by)
     return Loaded(settings, frozenset(pins), _only(ApplicationSettings, file), _only(ApplicationSettings, pins))
-
-
-def without_effect(loaded: Loaded) -> list[str]:
-    """The names of settings that were changed and are not in use yet: whoever changed them believes otherwise."""
-    parts = (loaded.settings, loaded.for_application({}))
-    values = {
-        f"{table}.{key}": value for part in parts for table, keys in _tree(part).items() for key, value in keys.items()
-    }
-    return [
-        field.name
-        for field in describe()
-        if {field.table, field.name} & _TO_COME and values[field.name] != field.default
-    ]
-
-
-_TO_COME = frozenset({"push", "hooks"})
-"""Tables and settings that come with a later version."""
-
-
-def _tree(part: Struct) -> dict[str, dict[str, Any]]:
-    return {table: msgspec.structs.asdict(keys) for table, keys in msgspec.structs.asdict(part).items()}
 
 
 def _check(settings: Settings, told_by: Mapping[str, str]) -> None:
@@ -662,6 +744,11 @@ class Field(Struct, frozen=True):
     line: str
     type: Any
     form: Form | None
+
+    @property
+    def is_path(self) -> bool:
+        """Whether it names a file of the server's."""
+        return self.form is not None and "a path" in self.form.wants
 
     @property
     def table(self) -> str:

@@ -18,11 +18,11 @@ class InProcessBus:
     """Fulfils the ``Bus`` port for one application.
 
     Args:
-        deliver: Called with each event on the loop's thread; must not block.
+        hearers: Called with each event on the loop's thread, one after the other; must not block.
     """
 
-    def __init__(self, deliver: Callable[[Event], None]) -> None:
-        self._deliver = deliver
+    def __init__(self, *hearers: Callable[[Event], None]) -> None:
+        self._hearers = hearers
         self._loop = asyncio.get_running_loop()
         self._waiting: list[Event] = []
 
@@ -34,7 +34,8 @@ class InProcessBus:
     def _flush(self) -> None:
         events, self._waiting = self._waiting, []
         for event in events:
-            try:
-                self._deliver(event)
-            except Exception:
-                _log.exception("an event could not be delivered", event_kind=type(event).__name__)
+            for hear in self._hearers:
+                try:
+                    hear(event)
+                except Exception:
+                    _log.exception("an event could not be delivered", event_kind=type(event).__name__)

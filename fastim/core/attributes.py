@@ -92,6 +92,31 @@ def initial_columns(attr_text: bytes | str | None) -> dict[str, Any]:
     return _changed({}, written).columns
 
 
+def change_columns(before: Mapping[str, Any], update: Mapping[str, Any]) -> AttributeChange:
+    """Return what any row's columns become by an update that was read, whatever they may hold.
+
+    Raises:
+        UpdateFailed: What it asks for cannot be done; the detail says which.
+    """
+    if nests_deeper(update, DEPTH_MAX):
+        raise UpdateFailed(f"more than {DEPTH_MAX} levels of objects and arrays")
+    paths = {key: _path(key) for key in update}
+    _refuse_overlaps(paths)
+    columns: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(dict(before)))  # the quickest deep copy there is
+    modified: dict[str, Any] = {}
+    for key, value in update.items():
+        *parents, name = paths[key]
+        if isinstance(value, dict) and value.get("__op") == "Delete":
+            _delete(columns, parents, name)
+            continue
+        owner = _open(columns, parents, key)
+        owner[name] = _resulting(key, value, owner.get(name))
+        _open(modified, parents, key)[name] = owner[name]
+    if nests_deeper(columns, DEPTH_MAX):
+        raise UpdateFailed(f"the attributes would have more than {DEPTH_MAX} levels of objects and arrays")
+    return AttributeChange(columns, modified)
+
+
 def comparable(value: Any) -> Any:
     """Return a hashable stand-in for a JSON value: two of them are equal where the JSON values are.
 
@@ -169,20 +194,9 @@ def _column(key: str) -> str:
 
 
 def _changed(before: Mapping[str, Any], update: dict[str, Any]) -> AttributeChange:
-    paths = {key: _path(key) for key in update}
-    _refuse_overlaps(paths)
-    columns: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(dict(before)))  # the quickest deep copy there is
-    modified: dict[str, Any] = {}
-    for key, value in update.items():
-        *parents, name = paths[key]
-        if isinstance(value, dict) and value.get("__op") == "Delete":
-            _delete(columns, parents, name)
-            continue
-        owner = _open(columns, parents, key)
-        owner[name] = _resulting(key, value, owner.get(name))
-        _open(modified, parents, key)[name] = owner[name]
-    _check(columns)
-    return AttributeChange(columns, modified)
+    change = change_columns(before, update)
+    _check(change.columns)
+    return change
 
 
 def _path(key: str) -> list[str]:
@@ -289,8 +303,6 @@ def _check(columns: dict[str, Any]) -> None:
         raise UpdateFailed("name has to be a string")
     if columns.get("attr") is not None and not _is_plain_object(columns["attr"]):
         raise UpdateFailed("attr has to be an object")
-    if nests_deeper(columns, DEPTH_MAX):
-        raise UpdateFailed(f"the attributes would have more than {DEPTH_MAX} levels of objects and arrays")
     if len(msgspec.json.encode(columns)) > COLUMNS_BYTES_MAX:
         raise UpdateFailed(f"the attributes would take more than {COLUMNS_BYTES_MAX} bytes")
 

@@ -20,6 +20,10 @@ class SettingsError(FastimError):
     """The server cannot start as it is set up; the text says what to do, in one line."""
 
 
+class HookError(FastimError):
+    """A hook could not be called, or has not answered as it should; the text says how, and no secret."""
+
+
 class WordListError(FastimError):
     """A list of words cannot be put in force; the text says why, in one line.
 
@@ -70,6 +74,20 @@ class MessageTooLong(Refusal, code=4109, reason="FRAME_TOO_LONG"):
     """The message, with all that travels with it, is too long."""
 
 
+class RejectedByHook(Refusal):
+    """A hook of the application's turned it down.
+
+    Args:
+        app_code: The hook's own code; 0 for none.
+        app_message: What goes with it, or empty.
+    """
+
+    def __init__(self, app_code: int = 0, app_message: str = "") -> None:
+        super().__init__()
+        self.app_code = app_code
+        self.app_message = app_message
+
+
 class Closure(CodedError):
     """The connection or the session ends, and the client is told why."""
 
@@ -84,6 +102,10 @@ class AppNotAvailable(Refusal, code=4100, reason="APP_NOT_AVAILABLE"):
 
 class SignatureFailed(Refusal, code=4102, reason="SIGNATURE_FAILED"):
     """The application wants a signature, and none was given, or one that is wrong, too old, used or void."""
+
+
+class SigningRejected(SignatureFailed):
+    """A hook does not want the user to log in; its own words go along."""
 
 
 class InvalidLogin(Refusal, code=4103, reason="INVALID_LOGIN"):
@@ -106,6 +128,14 @@ class SendQuotaExceeded(Refusal, code=4116, reason="MESSAGE_SENT_QUOTA_EXCEEDED"
     """The client sends too much in a minute, or the chat room takes no more of that priority now."""
 
 
+class UnbindFailed(Refusal, code=4117, reason="UNBIND_INSTALLATION_FAILED"):
+    """The session is closed, but its device still gets what is pushed to the client."""
+
+
+class HookFailed(Refusal, code=4200, reason="INTERNAL_ERROR"):
+    """A hook of the application's does not answer, and without its word nothing is done; it may be tried again."""
+
+
 class InternalError(Refusal, code=4200, reason="INTERNAL_ERROR"):
     """A bug, or something that this server does not do."""
 
@@ -120,6 +150,10 @@ class ConversationNotFound(Refusal, code=4303, reason="CONVERSATION_NOT_FOUND"):
 
 class ConversationFull(Refusal, code=4304, reason="CONVERSATION_FULL"):
     """The conversation has as many members as it may have."""
+
+
+class ConversationRejected(RejectedByHook, code=4305, reason="CONVERSATION_REJECTED_BY_APP"):
+    """A hook turned down a new conversation, or a change of one."""
 
 
 class UpdateFailed(Refusal, code=4306, reason="CONVERSATION_UPDATE_FAILED"):
@@ -190,12 +224,20 @@ class InvalidTarget(Refusal, code=4401, reason="INVALID_MESSAGING_TARGET"):
     """No such conversation, or not a member."""
 
 
+class MessageRejected(RejectedByHook, code=4402, reason="MESSAGE_REJECTED_BY_APP"):
+    """A hook turned the message down."""
+
+
 class MessageNotOwned(Refusal, code=4403, reason="MESSAGE_OWNERSHIP_REQUIRED"):
     """Only its sender may change a message."""
 
 
 class MessageNotFound(Refusal, code=4404, reason="MESSAGE_NOT_FOUND"):
     """No such message."""
+
+
+class PatchRejected(RejectedByHook, code=4405, reason="MESSAGE_UPDATE_REJECTED_BY_APP"):
+    """A hook turned down that the message is modified or recalled."""
 
 
 class ModifyDisabled(Refusal, code=4406, reason="MESSAGE_EDIT_DISABLED"):

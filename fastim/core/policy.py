@@ -72,6 +72,8 @@ class Policy(Struct, frozen=True):
         roles_enabled: Whether roles can be given.
         blacklist_enabled: Whether clients can be blocked.
         filters_two: Whether words are masked between two, too.
+        push_static: What is pushed when neither a hook nor the message says it, JSON object text; empty: nothing.
+        push_webhook: Whether notifications go to the plain webhook, one for each client, besides to devices.
     """
 
     message_bytes: int = 5120
@@ -86,3 +88,5 @@ class Policy(Struct, frozen=True):
     roles_enabled: bool = True
     blacklist_enabled: bool = True
     filters_two: bool = False
+    push_static: str = ""
+    push_webhook: bool = False

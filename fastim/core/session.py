@@ -46,6 +46,19 @@ class OfflineMode(IntEnum):
     UNREAD = 3
 
 
+class Ending(IntEnum):
+    """How a session ended, numbered as hooks are told. Source: semantics, ``_clientOffline``."""
+
+    CLOSED = 1
+    """Its client has closed it."""
+    LOST = 2
+    """Its connection is gone, or its device has come back on another one."""
+    CONFLICT = 3
+    """Another device of the client's has opened one with the same tag."""
+    KICKED = 4
+    """The application has ended it."""
+
+
 class Grant(Struct, frozen=True, array_like=True):
     """What a session token stands for: enough to reopen a session without tag, device or signature.
 

@@ -9,7 +9,7 @@ Every write is one transaction: all of it is on disk or none. A write that fails
 awaitable and has changed nothing.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -17,8 +17,10 @@ from msgspec import Struct
 from fastim.core.application import Application
 from fastim.core.broadcast import Broadcast
 from fastim.core.conversation import Conversation
+from fastim.core.installation import Installation
 from fastim.core.message import Draft, Message, Position, Span
 from fastim.core.notice import Addressed, Notice
+from fastim.core.push import Job, Notification
 from fastim.core.retention import Retention
 from fastim.core.session import Grant
 from fastim.core.standing import Standing
@@ -80,6 +82,33 @@ class Stay(Struct, frozen=True):
     conversation_id: str
     left_at: Millis = Millis(0)
     missed_from: Millis = Millis(0)
+
+
+class DuePush(Struct, frozen=True):
+    """A notification whose turn has come: the oldest one of its target.
+
+    Attributes:
+        due: When it was to be sent.
+        attempts: How often it was tried in vain.
+    """
+
+    due: Millis
+    attempts: int
+    notification: Notification
+
+
+class Waiting(Struct, frozen=True):
+    """What is in the outbox.
+
+    Attributes:
+        jobs: Messages for which it is not yet worked out who is sent what.
+        targets: Targets for which something waits.
+        notifications: What waits for them.
+    """
+
+    jobs: int
+    targets: int
+    notifications: int
 
 
 class Acknowledged(Struct, frozen=True):
@@ -181,7 +210,9 @@ class ApplicationStore(Protocol):
         """The conversations that the client refuses to be added to, in the order of their keys."""
         ...
 
-    def append(self, log_id: str, draft: Draft, now: Millis, *, urgent: bool = False) -> Awaitable[Appended]:
+    def append(
+        self, log_id: str, draft: Draft, now: Millis, *, urgent: bool = False, push: Job | None = None
+    ) -> Awaitable[Appended]:
         """Give ``draft`` the log's next place and store it. In a personal log its client is given a membership.
 
         In the same commit: the head advances, the sender's membership counts one more sent, the memberships of
@@ -191,11 +222,15 @@ class ApplicationStore(Protocol):
 
         Args:
             urgent: ``urgent_since`` finds it for ``URGENT_KEPT_MILLIS`` at least.
+            push: Kept in the same commit, with the message's id and timestamp in the place of its own; not kept when
+                nothing is stored.
         """
         ...
 
-    def append_each(self, log_ids: Sequence[str], draft: Draft, now: Millis) -> Awaitable[list[Appended]]:
-        """Store ``draft`` in each of these logs in one commit, with one id and one time."""
+    def append_each(
+        self, log_ids: Sequence[str], draft: Draft, now: Millis, *, push: Job | None = None
+    ) -> Awaitable[list[Appended]]:
+        """Store ``draft`` in each of these logs in one commit, with one id and one time; ``push`` as in ``append``."""
         ...
 
     def patch_message(self, log_id: str, message: Message, now: Millis) -> Awaitable[Message]:
@@ -404,12 +439,98 @@ class ApplicationStore(Protocol):
         """The document of that name, or ``None``."""
         ...
 
+    # --- Push ---------------------------------------------------------------------------------------------------------
+
+    async def push_jobs(self, limit: int) -> list[Job]:
+        """At most ``limit`` jobs, the oldest first."""
+        ...
+
+    def queue_pushes(
+        self, job: Job, notifications: Sequence[Notification], badges: Mapping[str, int], now: Millis, *, done: bool
+    ) -> Awaitable[None]:
+        """Put a job's notifications into the outbox, each behind those its target already has.
+
+        One commit does it all, so no notification is made twice: one that its target has already from that message is
+        left out.
+
+        Args:
+            job: It stays as it is here, which says how far it has got, unless it is ``done``; one that is gone stays
+                gone.
+            badges: What the badge of these installations is from now on; one that is gone stays gone.
+            done: The job goes.
+        """
+        ...
+
+    async def due_pushes(self, now: Millis, limit: int, besides: Collection[str] = ()) -> list[DuePush]:
+        """At most ``limit`` notifications that are due, the longest waiting first; one for each target.
+
+        Args:
+            besides: Targets that are left out.
+        """
+        ...
+
+    async def next_push_due(self) -> Millis | None:
+        """When the first of all that waits is due; ``None`` when nothing waits."""
+        ...
+
+    def settle_push(self, push: DuePush, now: Millis) -> Awaitable[None]:
+        """It was sent, or given up: it goes, and the next one of its target is due now. Again is harmless."""
+        ...
+
+    def postpone_push(self, push: DuePush, due: Millis, *, tried: bool = True) -> Awaitable[None]:
+        """It is due then: it was tried in vain, which is one more attempt; or not ``tried``, since others go first."""
+        ...
+
+    def drop_pushes(self, target: str) -> Awaitable[int]:
+        """Nothing of what waits for ``target`` will be sent; returns how many went."""
+        ...
+
+    async def count_pushes(self) -> Waiting:
+        """What is in the outbox, as cheap for a million as for one."""
+        ...
+
+    async def find_installation(self, installation_id: str) -> Installation | None:
+        """The installation with that ``objectId``."""
+        ...
+
+    async def find_device(self, name: str) -> Installation | None:
+        """The installation whose ``installation_id``, or else whose ``token``, is ``name``; never an empty one's."""
+        ...
+
+    async def installations_of(self, channel: str) -> list[Installation]:
+        """Those subscribed to ``channel``, oldest first by their ids, the invalid ones too."""
+        ...
+
+    def scan_installations(self) -> AsyncGenerator[Installation, None]:
+        """All of them, oldest first by their ids. A long scan lets others run and may see changes made meanwhile."""
+        ...
+
+    def change_installation(
+        self, installation_id: str, change: Callable[[Installation | None], Installation | None]
+    ) -> Awaitable[Installation | None]:
+        """Put what ``change`` makes of an installation in its place; ``None`` forgets it.
+
+        The change is made where no other write comes between. An installation takes its token, its ``installation_id``
+        and its registration id from older ones that have the same: these go. Only a hash of a name is a key.
+
+        Args:
+            change: Gets ``None`` when there is none of that id. It may run in any thread, and again if what was to be
+                committed with it failed. What it raises, the awaitable raises, and nothing has changed.
+
+        Returns:
+            What ``change`` returned.
+
+        Raises:
+            ValueError: The id is empty or has more than 64 bytes; from the awaitable: ``change`` gave it another.
+        """
+        ...
+
     def retire(self, rules: Retention, now: Millis) -> Awaitable[int]:
         """Take away some of what is past its time, in a step too small to be felt.
 
         That is: temporary conversations that have expired, what deleted conversations left behind, messages, idle
-        conversations and notices as ``rules`` say, expired broadcasts, stays that nobody can come back to any more, and
-        that messages were urgent for those who could have.
+        conversations and notices as ``rules`` say, expired broadcasts, stays that nobody can come back to any more,
+        that messages were urgent for those who could have, and what ``drop_pushes`` left behind.
 
         Returns:
             How many records went or were looked at; 0 when this round is over.

@@ -52,6 +52,7 @@ class Connection:
         wire: Its way out.
         behind: Client ids of the sessions for which a delivery was left out since everything was last taken.
         clogged: Whether so much waits for the peer that nothing is read from it.
+        closure: What the server has closed it with; ``None`` while it is open, and where it was not the server.
         paused: Whether the door has to keep to itself what it has read; ``feed`` is called when it may go on.
         feed: Goes on with what the door has read.
         lost: Whether the transport is gone or going: nothing is written any more.
@@ -74,6 +75,7 @@ class Connection:
         "address",
         "behind",
         "clogged",
+        "closure",
         "deadline",
         "deadlines",
         "door",
@@ -120,6 +122,7 @@ class Connection:
         self.link = Link(offline_mode)
         self.behind: Set[str] = NOBODY
         self.clogged = False
+        self.closure: Closure | None = None
         self.paused = False
         self.feed: Callable[[], None] = _nothing
         self.lost = False
@@ -236,6 +239,8 @@ class Connection:
 
     def close(self, closure: Closure) -> None:
         """Say why and close once what is buffered has gone out; what comes in meanwhile is not looked at."""
+        if not self.lost:
+            self.closure = closure
         self.part(self.framing.farewell(closure))
 
     def shut(self) -> None:

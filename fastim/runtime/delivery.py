@@ -29,7 +29,7 @@ from fastim.core.events import (
     SilenceChanged,
     UnreadChanged,
 )
-from fastim.core.session import Config, Session
+from fastim.core.session import Config, Ending, Session
 from fastim.runtime.presence import Attached, Presence
 from fastim.runtime.room_logs import RoomLogs
 from fastim.wire import codec
@@ -48,7 +48,7 @@ class Delivery:
     def __init__(self, presence: Presence, logs: RoomLogs) -> None:
         self._presence = presence
         self._logs = logs
-        self.ended: Callable[[Session], None] = _nothing
+        self.ended: Callable[[Session, Ending], None] = _nothing
         self.delivered = 0
         self.withheld = 0
         self.replayed = 0
@@ -168,7 +168,7 @@ class Delivery:
         attached = self._presence.find(event.client_id, event.session)
         if attached is None:
             return
-        self._put_out(attached.session)
+        self._put_out(attached.session, Ending.LOST if event.silently else Ending.CONFLICT)
         if not event.silently:
             attached.connection.send(codec.encode_eviction(SessionConflict()), attached.suffix)
         elif not attached.connection.link.sessions:
@@ -178,13 +178,13 @@ class Delivery:
         body = codec.encode_eviction(KickedByApp(), event.reason)
         for attached in list(self._presence.of(event.client_id)):
             if attached.session.opened_at <= event.at:
-                self._put_out(attached.session)
+                self._put_out(attached.session, Ending.KICKED)
                 attached.connection.send(body, attached.suffix)
 
-    def _put_out(self, session: Session) -> None:
+    def _put_out(self, session: Session, ending: Ending) -> None:
         self._presence.leave(session)
         self._logs.silence(session)
-        self.ended(session)
+        self.ended(session, ending)
 
     def _sessions(self, kind: Kind, client_ids: Iterable[str]) -> Iterator[Attached]:
         """The sessions of ``client_ids`` that know such conversations."""
@@ -205,5 +205,5 @@ class Delivery:
                 attached.connection.send(body, attached.suffix)
 
 
-def _nothing(session: Session) -> None:
+def _nothing(session: Session, ending: Ending) -> None:
     """What is called before anybody wants to know."""

@@ -1,6 +1,7 @@
 """Dispatch: from a command's bytes to its use case, and from what that returns to the answer."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Hashable
 from contextlib import nullcontext
 from typing import Any
@@ -13,6 +14,7 @@ from fastim.core.application import Application
 from fastim.core.commands import Command
 from fastim.core.errors import (
     AppNotAvailable,
+    Closure,
     CodedError,
     InternalError,
     LoginTimeout,
@@ -23,17 +25,22 @@ from fastim.core.errors import (
 from fastim.core.permission import RULES, Who
 from fastim.core.quota import Quota, quota_of
 from fastim.core.replies import Echoed, LoggedIn, Reply
-from fastim.core.session import OfflineMode, Session
+from fastim.core.session import Ending, OfflineMode, Session
 from fastim.ports.store import Arrival
 from fastim.ports.users import Users
 from fastim.runtime.connection import NOBODY, Connection
 from fastim.runtime.delivery import Delivery
+from fastim.runtime.hooks import LocalHooks
 from fastim.runtime.ingress import LocalIngress
 from fastim.runtime.lanes import LocalLanes
+from fastim.runtime.latencies import Latencies
+from fastim.runtime.outbox import Outbox
 from fastim.runtime.presence import Presence
 from fastim.runtime.quotas import Quotas
 from fastim.runtime.room_logs import RoomLogs
+from fastim.runtime.service_hook import ServiceHook
 from fastim.runtime.steps import Stepped
+from fastim.runtime.story import Stories
 from fastim.runtime.words import LocalWords
 from fastim.service import (
     broadcasts,
@@ -113,7 +120,11 @@ class Tenant(Struct, frozen=True, eq=False):
     Attributes:
         logs: Those of the rooms that ``io`` has.
         ingress: The same that ``io`` has, as are the words.
+        hooks: The same that ``io`` has.
+        services: Tells a back end what clients write to services.
+        outbox: The same that ``io`` has as its pusher.
         users: Who knows its users; ``None`` when nobody does.
+        stories: The same that ``io`` has; ``None``: no message is remembered.
     """
 
     application: Application
@@ -123,7 +134,11 @@ class Tenant(Struct, frozen=True, eq=False):
     logs: RoomLogs
     ingress: LocalIngress
     words: LocalWords
+    hooks: LocalHooks
+    services: ServiceHook
+    outbox: Outbox
     users: Users | None = None
+    stories: Stories | None = None
 
 
 class Dispatcher:
@@ -137,6 +152,7 @@ class Dispatcher:
         stopping: Whether sessions end because the server does: their clients will be back.
         commands: Commands received, by type.
         refusals: Commands refused, by code.
+        acks: From when a message has been read until its ack is queued, which is when it is on disk.
     """
 
     def __init__(self, quotas: Quotas | None = None) -> None:
@@ -145,6 +161,7 @@ class Dispatcher:
         self.stopping = False
         self.commands: dict[str, int] = {}
         self.refusals: dict[int, int] = {}
+        self.acks = Latencies(time.monotonic)
         self._running: set[asyncio.Task[None]] = set()
         self._unbegun = 0
         self._stepping = 0
@@ -157,7 +174,7 @@ class Dispatcher:
     def add(self, tenant: Tenant) -> None:
         """Serve one more application."""
         self.tenants[tenant.application.id] = tenant
-        tenant.delivery.ended = lambda session: self._end(tenant, session)
+        tenant.delivery.ended = lambda session, ending: self._end(tenant, session, ending)
 
     def fire_orphans(self) -> None:
         """Send the wills of sessions of an earlier run whose devices did not come back."""
@@ -218,7 +235,7 @@ class Dispatcher:
         if tenant is not None:
             for attached in list(tenant.presence.on(connection)):
                 tenant.presence.leave(attached.session)
-                self._end(tenant, attached.session)
+                self._end(tenant, attached.session, Ending.LOST, connection.closure)
 
     async def finish(self) -> None:
         """Wait for everything that is under way."""
@@ -229,10 +246,10 @@ class Dispatcher:
             else:
                 await asyncio.wait(self._running)
 
-    def _end(self, tenant: Tenant, session: Session) -> None:
+    def _end(self, tenant: Tenant, session: Session, ending: Ending, closure: Closure | None = None) -> None:
         """Do what is to be done when a session ends that its client did not close."""
         if not self.stopping:
-            self._start(sessions.end_session(tenant.io, session))
+            self._start(sessions.end_session(tenant.io, session, ending, closure))
 
     def _run(self, connection: Connection, work: Coroutine[Any, Any, None]) -> None:
         connection.began()
@@ -291,6 +308,11 @@ class Dispatcher:
             use_case = USE_CASES.get(type(request.command))
             if use_case is None:
                 raise InternalError(_describe(request.command))
+            if isinstance(request.command, commands.Send):
+                begun = self.acks.begin()
+                self._reply(connection, request, client_id, await use_case(tenant.io, session, request.command))
+                self.acks.end(begun)
+                return
             if not isinstance(request.command, LARGE_ANSWERS):
                 self._reply(connection, request, client_id, await use_case(tenant.io, session, request.command))
                 return

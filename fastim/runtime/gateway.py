@@ -16,6 +16,7 @@ class Gateway:
 
     Attributes:
         connections: Those that are open.
+        by_door: How many these are, by the door they came in by.
         accepting: Whether new ones are welcome; not while the server stops.
         short_of_memory: Whether new ones have to wait until there is memory for them.
         counters: The limits that bit.
@@ -37,6 +38,7 @@ class Gateway:
         self.limits = limits
         self.counters = counters or LimitCounters()
         self.connections: set[Connection] = set()
+        self.by_door: dict[str, int] = {}
         self.accepting = True
         self.short_of_memory = False
         self._emptied = asyncio.Event()
@@ -79,11 +81,14 @@ class Gateway:
             address=address,
         )
         self.connections.add(connection)
+        self.by_door[door] = self.by_door.get(door, 0) + 1
         return connection
 
     def disconnect(self, connection: Connection) -> None:
         """The transport of ``connection`` is gone."""
-        self.connections.discard(connection)
+        if connection in self.connections:
+            self.connections.remove(connection)
+            self.by_door[connection.door] -= 1
         connection.connection_lost()
         if not self.connections:
             self._emptied.set()

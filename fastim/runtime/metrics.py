@@ -3,21 +3,27 @@
 Names, units and meanings are explained in ``docs/metrics.md``.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
 from typing import get_args
 
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
 from fastim._fanout import Fanout
+from fastim.core.hooks import CALLS
 from fastim.ports.ingress import Reason
+from fastim.ports.store import Waiting
 from fastim.runtime.dispatch import Dispatcher
 from fastim.runtime.gateway import Gateway
+from fastim.runtime.hooks import SECONDS_BOUNDS
 from fastim.runtime.ingress import Governor
 from fastim.runtime.lag import LoopLag
 from fastim.runtime.memory import MemoryBudget
+from fastim.runtime.outbox import JOB_WORDS, SENT_SECONDS_BOUNDS
 
 PRIORITIES = ("high", "normal", "low")
 REFUSAL_REASONS: tuple[Reason, ...] = get_args(Reason)
@@ -168,6 +174,85 @@ def _add(family: CounterMetricFamily | GaugeMetricFamily, numbers: Iterable[floa
     """One sample for each priority."""
     for priority, number in zip(PRIORITIES, numbers, strict=True):
         family.add_metric([priority, *labels], number)
+
+
+class HookCollector(Collector):
+    """What became of the calls of hooks, of all applications; a hook is named once it was called."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
+
+    def collect(self) -> Iterator[Metric]:
+        calls = CounterMetricFamily("fastim_hook_calls", "Calls of hooks.", labels=["hook", "outcome"])
+        seconds = HistogramMetricFamily("fastim_hook_seconds", "How long calls of hooks took.", labels=["hook"])
+        breakers = GaugeMetricFamily(
+            "fastim_hook_breaker_open",
+            "Applications for which the hook is left alone because it failed too often.",
+            labels=["hook"],
+        )
+        bounds = [*map(str, SECONDS_BOUNDS), "+Inf"]
+        for hook in CALLS:
+            lines = [one.hooks.lines[hook] for one in self._dispatcher.tenants.values()]
+            if not any(number for line in lines for number in line.outcomes.values()):
+                continue
+            for outcome in lines[0].outcomes:
+                calls.add_metric([hook, outcome], sum(line.outcomes[outcome] for line in lines))
+            counts = accumulate(_sums(*(line.seconds_counts for line in lines)))
+            seconds.add_metric([hook], list(zip(bounds, counts, strict=True)), sum(line.seconds for line in lines))
+            breakers.add_metric([hook], sum(line.breaker.open for line in lines))
+        yield calls
+        yield seconds
+        yield breakers
+        yield GaugeMetricFamily(
+            "fastim_hook_notices_waiting",
+            "Notices to hooks whose turn has not come.",
+            value=sum(one.hooks.notices_waiting for one in self._dispatcher.tenants.values()),
+        )
+
+
+class OutboxCollector(Collector):
+    """The outboxes of pushes, of all applications together."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
+
+    def collect(self) -> Iterator[Metric]:
+        outboxes = [one.outbox for one in self._dispatcher.tenants.values()]
+        pushes = CounterMetricFamily(
+            "fastim_push", "What became of notifications, and tries in vain.", labels=["provider", "outcome"]
+        )
+        outcomes: Counter[tuple[str, str]] = Counter()
+        for outbox in outboxes:
+            outcomes.update(outbox.outcomes)
+        for (provider, outcome), number in outcomes.items():
+            pushes.add_metric([provider, outcome], number)
+        yield pushes
+        jobs = CounterMetricFamily(
+            "fastim_push_jobs", "Messages for which it was to be worked out who is pushed what.", labels=["outcome"]
+        )
+        for word in JOB_WORDS:
+            jobs.add_metric([word], sum(outbox.jobs[word] for outbox in outboxes))
+        yield jobs
+        waiting = GaugeMetricFamily("fastim_push_waiting", "What is in the outbox.", labels=["kind"])
+        for kind in Waiting.__struct_fields__:
+            waiting.add_metric([kind], sum(getattr(outbox.waiting, kind) for outbox in outboxes))
+        yield waiting
+        paused = GaugeMetricFamily(
+            "fastim_push_paused", "1 while a provider is left alone because it does not work.", labels=["provider"]
+        )
+        states: dict[str, bool] = {}
+        for outbox in outboxes:
+            states |= {name: state or states.get(name, False) for name, state in outbox.paused.items()}
+        for name, state in states.items():
+            paused.add_metric([name], state)
+        yield paused
+        counts = _sums([0] * (len(SENT_SECONDS_BOUNDS) + 1), *(outbox.sent_seconds_counts for outbox in outboxes))
+        yield HistogramMetricFamily(
+            "fastim_push_sent_seconds",
+            "From a message until a provider has taken a notification of it.",
+            buckets=list(zip([*map(str, SENT_SECONDS_BOUNDS), "+Inf"], accumulate(counts), strict=True)),
+            sum_value=sum(outbox.sent_seconds for outbox in outboxes),
+        )
 
 
 class MemoryCollector(Collector):

@@ -33,13 +33,14 @@ class Presence:
 
     def __init__(self) -> None:
         self._clients: dict[str, list[Attached]] = {}
+        self._open = 0
         self._opening: dict[int, Connection] = {}
         self._watchers: dict[str, dict[int, Session]] = {}
         self._watched: dict[int, set[str]] = {}
 
     def __len__(self) -> int:
         """How many sessions are open."""
-        return sum(map(len, self._clients.values()))
+        return self._open
 
     def reserve(self, connection: Connection) -> int:
         """A number for a session that is about to be opened on ``connection``."""
@@ -68,6 +69,7 @@ class Presence:
             self._clients[session.client_id] = []
             self._announce(session.client_id, online=True)
         self._clients[session.client_id].append(Attached(session, connection))
+        self._open += 1
         if before is not None:  # only now, or the client would seem to have gone
             self._detach(before)
 
@@ -133,6 +135,7 @@ class Presence:
         self.unwatch(session, list(self._watched.get(session.number, ())))
         before = self._clients.get(session.client_id, ())
         remaining = [one for one in before if one.session.number != session.number]
+        self._open -= len(before) - len(remaining)
         if remaining:
             self._clients[session.client_id] = remaining
         elif before:

@@ -78,6 +78,15 @@ class RoomLogs:
         """How many rooms there are."""
         return len(self._rooms)
 
+    def ids(self) -> list[str]:
+        """The rooms there are."""
+        return list(self._rooms)
+
+    def readers(self, conversation_id: str) -> int:
+        """How many sessions are in that room."""
+        room = self._rooms.get(conversation_id)
+        return 0 if room is None else room.log.readers
+
     def join(self, conversation_id: str, session: Session, missed_from: Millis | None) -> Missed | None:
         attached = self._presence.find(session.client_id, session.number)
         if attached is None or attached.connection.lost:

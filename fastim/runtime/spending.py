@@ -19,6 +19,7 @@ class Spending(Enum):
     SENDS = "sends"
     SUBSCRIBER_BROADCASTS = "subscriber_broadcasts"
     BROADCASTS = "broadcasts"
+    INSTALLATIONS = "installations"
 
 
 class Allowance:
@@ -41,6 +42,7 @@ class Allowance:
                 _Window(rules.broadcasts_per_minute, MINUTE_SECONDS, aligned=False),
                 _Window(rules.broadcasts_per_day, DAY_SECONDS, aligned=True),
             ],
+            Spending.INSTALLATIONS: [_Window(rules.installations_per_minute, MINUTE_SECONDS, aligned=False)],
         }
 
     def spend(self, spending: Spending) -> int:

@@ -30,11 +30,13 @@ from fastim.core.replies import Acked, Patched
 from fastim.core.session import Session
 from fastim.core.units import Millis
 from fastim.ports.store import Arrival
+from fastim.service.asking import tell_sent
 from fastim.service.filtering import cleaned
 from fastim.service.finding import find_living, look_up
 from fastim.service.io import Io
 from fastim.service.messages import send_message
 from fastim.service.offline import push
+from fastim.service.pushing import push_job
 
 _TO_EVERYBODY = ("broadcasts",)
 """The lane in which messages to everybody are given their times: who has seen one has seen all before it."""
@@ -54,15 +56,21 @@ async def send_to_clients(io: Io, session: Session, command: Send, client_ids: S
         conversation, admitted = await _admitted(io, session, command)
         draft = cleaned(io, admitted)
         now = io.clock.now()
-        committed = None if command.transient else io.store.append_each(logs, draft, now)
+        committed = job = None
+        if not command.transient:
+            job = push_job(io, conversation, logs[0], draft, command, addressees)
+            committed = io.store.append_each(logs, draft, now, push=job)
     if committed is None:
         messages = [_passing(io, draft, now)] * len(logs)
     else:
         messages = [appended.message for appended in await committed]
+        if job is not None:
+            io.pusher.wake()
     copied = (session.client_id,) if command.sync and session.client_id else ()
     for client_id, message in zip(addressees, messages, strict=True):
         await _post(io, conversation, command, message, tuple(dict.fromkeys((client_id, *copied))))
         copied = ()
+    tell_sent(io, conversation, messages[0], addressees, transient=command.transient)
     return Acked(messages[0].id, messages[0].timestamp)
 
 
@@ -80,6 +88,8 @@ async def send_to_subscribers(io: Io, session: Session, command: Send) -> Acked:
 
 async def send_to_everybody(io: Io, session: Session, command: Send, valid_till: Millis | None = None) -> Acked:
     """Write to every client of the application: those online now, and the others when they log in.
+
+    Nobody is pushed anything: it would be all clients that ever were.
 
     Args:
         valid_till: Who logs in later does not get it any more; ``None`` for the longest that there is, to which it is
@@ -103,6 +113,7 @@ async def send_to_everybody(io: Io, session: Session, command: Send, valid_till:
         await _post(io, conversation, command, message, online)
         if not command.transient:
             await _note_seen(io, online, message)
+        tell_sent(io, conversation, message, online, transient=command.transient)
     return Acked(message.id, message.timestamp)
 
 

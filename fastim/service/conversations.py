@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from fastim.core.attributes import apply_update
+from fastim.core.attributes import AttributeChange, apply_update
 from fastim.core.commands import (
     CheckMembership,
     CountMembers,
@@ -17,8 +17,10 @@ from fastim.core.commands import (
     UpdateConversation,
 )
 from fastim.core.conversation import Conversation, Kind, changed_at
-from fastim.core.errors import ConversationNotFound, QueryFailed
+from fastim.core.errors import ConversationNotFound, QueryFailed, UpdateFailed
 from fastim.core.events import ConversationStarted, ConversationUpdated
+from fastim.core.hooks import ConversationStart, ConversationUpdate, UpdateAnswer
+from fastim.core.hooks import ConversationStarted as ConversationStartedNotice
 from fastim.core.ids import CONVERSATION_ENTROPY_BYTES, conversation_id, personal_log
 from fastim.core.members import mute, start
 from fastim.core.message import Message
@@ -35,6 +37,7 @@ from fastim.core.record import SubscriptionState, record, with_last_message
 from fastim.core.replies import Counted, Found, Memberships, Muted, Started, Updated
 from fastim.core.session import Session
 from fastim.core.where import Best, Budget, Where, compile_where
+from fastim.service.asking import answered, asks, require
 from fastim.service.audience import audience, telling_lane
 from fastim.service.finding import asker_in, belongs, find, find_living
 from fastim.service.io import Io
@@ -46,8 +49,12 @@ async def start_conversation(io: Io, session: Session, command: StartConversatio
     """Create a conversation, unless it is to be unique, or is temporary, and there is one already.
 
     Who starts a chat room is in it. There, and in a service conversation, nobody is told.
+
+    A hook that is defined for it is asked first, also about a conversation that turns out to be there already.
     """
     signature = await required_signature(io, session, command)
+    if asks(io, session, ConversationStart):
+        await _ask_to_start(io, session, command)
     now = io.clock.now()
     new_id = conversation_id(now, io.entropy(CONVERSATION_ENTROPY_BYTES), temporary=command.temporary)
     wanted = start(command, session.client_id, new_id, io.policy, now, privileged=session.privileged)
@@ -61,6 +68,8 @@ async def start_conversation(io: Io, session: Session, command: StartConversatio
         await io.bus.publish(event)
     if wanted.kind is Kind.CHAT_ROOM:
         await enter_room(io, session, wanted)
+    if fresh and io.hooks.defines(ConversationStartedNotice):
+        io.hooks.tell(ConversationStartedNotice(conversation_id=wanted.id))
     return Started(
         conversation.id,
         conversation.created_at,
@@ -109,45 +118,40 @@ async def count_conversations(io: Io, session: Session, command: QueryConversati
 
 
 async def update_conversation(io: Io, session: Session, command: UpdateConversation) -> Updated:
-    """Change attributes, then tell the members."""
+    """Change attributes, then tell the members. A hook that is defined for it is asked first."""
+    if not asks(io, session, ConversationUpdate):
+        return await _update(io, session, command)
     async with io.lanes.hold(command.conversation_id):
         conversation = await find(io, session, command)
-        asked = command.attributes or "{}"
-        change = apply_update(conversation.columns, asked)
-        after = replace(conversation, columns=change.columns, updated_at=changed_at(conversation, io.clock.now()))
-        event = ConversationUpdated(
-            after.id,
-            after.members,
-            by=session.client_id,
-            origin=session.number,
-            at=after.updated_at,
-            asked=asked.encode(),
-            modified=msgspec.json.encode(change.modified),
-            kind=after.kind,
+        text = command.attributes or "{}"
+        apply_update(conversation.columns, text)  # what cannot be done is not asked about
+        asked = io.hooks.ask(
+            ConversationUpdate(
+                init_by=session.client_id, conversation_id=conversation.id, attr=msgspec.json.decode(text)
+            )
         )
-        await io.store.change_conversation(after, notices=notices_of(event))
-    if after.kind is Kind.SYSTEM:
-        async with io.lanes.hold(telling_lane(after.id)):
-            await io.bus.publish(replace(event, members=await audience(io, after)))
-    else:
-        await io.bus.publish(event)
-    return Updated(after.id, event.at, event.asked, event.modified)
+    async with answered(io, session, command.conversation_id, asked) as answer:
+        require(answer)
+        return await _update(io, session, command, answer)
 
 
 async def mute_conversation(io: Io, session: Session, command: MuteConversation) -> Muted:
-    """Switch one's own offline push from it off or on; of a chat room there is none. Source: semantics, rule 11.3."""
+    """Switch one's own offline push from it off or on; of a chat room there is none. Source: semantics, rule 11.3.
+
+    A hook that is defined for it is asked first. Source: rule 11.2.
+    """
+    if not asks(io, session, ConversationUpdate):
+        return await _mute(io, session, command)
     async with io.lanes.hold(command.conversation_id):
         conversation = await find(io, session, command)
-        match conversation.kind:
-            case Kind.CHAT_ROOM:
-                return Muted(conversation.id, conversation.updated_at)
-            case Kind.SYSTEM:
-                muted = await _mute_subscription(io, session, conversation, command.muted)
-            case _:
-                muted = mute(conversation, session.client_id, command.muted, io.clock.now())
-                if muted is not conversation:
-                    await io.store.change_conversation(muted)
-    return Muted(muted.id, muted.updated_at)
+        if conversation.kind is Kind.CHAT_ROOM:
+            return Muted(conversation.id, conversation.updated_at)
+        asked = io.hooks.ask(
+            ConversationUpdate(init_by=session.client_id, conversation_id=conversation.id, mute=command.muted)
+        )
+    async with answered(io, session, command.conversation_id, asked) as answer:
+        require(answer)
+        return await _mute(io, session, command if answer.mute is None else replace(command, muted=answer.mute))
 
 
 async def count_members(io: Io, session: Session, command: CountMembers) -> Counted:
@@ -172,6 +176,66 @@ async def check_membership(io: Io, session: Session, command: CheckMembership) -
         conversation = await find_living(io, one)
         results[one] = conversation is not None and await belongs(io, conversation, session.client_id)
     return Memberships(msgspec.json.encode(results))
+
+
+async def _ask_to_start(io: Io, session: Session, command: StartConversation) -> None:
+    """Raise ``ConversationRejected`` when the hook does not want it, and as ``start`` for what cannot be started."""
+    now = io.clock.now()
+    new_id = conversation_id(now, io.entropy(CONVERSATION_ENTROPY_BYTES), temporary=command.temporary)
+    wanted = start(command, session.client_id, new_id, io.policy, now)
+    require(
+        await io.hooks.ask(ConversationStart(init_by=session.client_id, members=wanted.members, attr=wanted.columns))
+    )
+
+
+async def _update(io: Io, session: Session, command: UpdateConversation, answer: UpdateAnswer | None = None) -> Updated:
+    async with io.lanes.hold(command.conversation_id):
+        conversation = await find(io, session, command)
+        asked, change = _updated(conversation, command.attributes or "{}", answer)
+        after = replace(conversation, columns=change.columns, updated_at=changed_at(conversation, io.clock.now()))
+        event = ConversationUpdated(
+            after.id,
+            after.members,
+            by=session.client_id,
+            origin=session.number,
+            at=after.updated_at,
+            asked=asked.encode(),
+            modified=msgspec.json.encode(change.modified),
+            kind=after.kind,
+        )
+        await io.store.change_conversation(after, notices=notices_of(event))
+    if after.kind is Kind.SYSTEM:
+        async with io.lanes.hold(telling_lane(after.id)):
+            await io.bus.publish(replace(event, members=await audience(io, after)))
+    else:
+        await io.bus.publish(event)
+    return Updated(after.id, event.at, event.asked, event.modified)
+
+
+def _updated(conversation: Conversation, asked: str, answer: UpdateAnswer | None) -> tuple[str, AttributeChange]:
+    """What is asked for, and what it comes to; what the hook wants instead counts if it can be done."""
+    if answer is not None and answer.attr is not None:
+        try:
+            instead = msgspec.json.encode(answer.attr).decode()
+            return instead, apply_update(conversation.columns, instead)
+        except (UpdateFailed, TypeError, ValueError, RecursionError):
+            pass
+    return asked, apply_update(conversation.columns, asked)
+
+
+async def _mute(io: Io, session: Session, command: MuteConversation) -> Muted:
+    async with io.lanes.hold(command.conversation_id):
+        conversation = await find(io, session, command)
+        match conversation.kind:
+            case Kind.CHAT_ROOM:
+                return Muted(conversation.id, conversation.updated_at)
+            case Kind.SYSTEM:
+                muted = await _mute_subscription(io, session, conversation, command.muted)
+            case _:
+                muted = mute(conversation, session.client_id, command.muted, io.clock.now())
+                if muted is not conversation:
+                    await io.store.change_conversation(muted)
+    return Muted(muted.id, muted.updated_at)
 
 
 async def _mute_subscription(io: Io, session: Session, conversation: Conversation, muted: bool) -> Conversation:

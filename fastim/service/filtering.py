@@ -30,8 +30,15 @@ def cleaned(io: Io, said: Said) -> Said:
     return said if body is said.body else replace(said, body=body)
 
 
-async def tell_sender(io: Io, session: Session, conversation: Conversation, message: Message) -> None:
-    """Tell the session that said it how ``message`` reads now, after the answer to what it asked."""
+async def tell_sender(
+    io: Io,
+    session: Session,
+    conversation: Conversation,
+    message: Message,
+    code: int = MASKED_CODE,
+    detail: str = MASKED_REASON,
+) -> None:
+    """Tell the session that said it how ``message`` reads now, and why, after the answer to what it asked."""
     if session.number:
         event = MessagePatched(
             conversation.id,
@@ -40,7 +47,7 @@ async def tell_sender(io: Io, session: Session, conversation: Conversation, mess
             (session.client_id,),
             origin=0,
             only=session.number,
-            code=MASKED_CODE,
-            detail=MASKED_REASON,
+            code=code,
+            detail=detail,
         )
         await io.bus.publish(event)

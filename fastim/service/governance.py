@@ -20,6 +20,7 @@ from fastim.core.conversation import Conversation, Kind
 from fastim.core.errors import BlacklistDisabled, BlacklistFull, ConversationNotFound, QueryFailed, RankTooLow
 from fastim.core.events import BlocksChanged, Event, MembersRemoved, RoleChanged, SilenceChanged
 from fastim.core.governance import Verdict, cut, records
+from fastim.core.hooks import ConversationRemoved
 from fastim.core.notice import notices_of
 from fastim.core.policy import IDS_PER_COMMAND_MAX, LISTED_MAX
 from fastim.core.replies import (
@@ -38,6 +39,7 @@ from fastim.core.replies import BlocksChanged as BlocksChangedReply
 from fastim.core.replies import SilenceChanged as SilenceChangedReply
 from fastim.core.session import Session
 from fastim.core.standing import Role, Standing
+from fastim.service.asking import tell_members
 from fastim.service.finding import find, find_living, find_with_asker, standings_of
 from fastim.service.io import Io
 from fastim.service.rooms import put_out
@@ -154,6 +156,7 @@ async def change_blocks(io: Io, session: Session, command: ChangeBlocks) -> Bloc
     _limit(command.client_ids)
     signature = await required_signature(io, session, command)
     events: list[Event] = []
+    removed: tuple[str, ...] = ()
     async with io.lanes.hold(command.conversation_id):
         conversation, asker = await find_with_asker(io, session, command)
         standings = await _standings(io, conversation)
@@ -162,9 +165,11 @@ async def change_blocks(io: Io, session: Session, command: ChangeBlocks) -> Bloc
         if verdict.clients:
             events = _blocking(io, session, command, verdict)
             await _store(io, verdict, events)
+            removed = verdict.removed
             if command.blocked and conversation.kind is Kind.CHAT_ROOM:
-                await put_out(io, conversation.id, verdict.clients)
+                removed = await put_out(io, conversation.id, verdict.clients)
     await _publish(io, events)
+    tell_members(io, session, ConversationRemoved, conversation.id, removed)
     return BlocksChangedReply(conversation.id, command.blocked, verdict.allowed, verdict.failed)
 
 

@@ -5,10 +5,11 @@ Who is in a chat room is the business of ``fastim.service.rooms``.
 
 from msgspec.structs import replace
 
-from fastim.core.commands import AddMembers, RemoveMembers
+from fastim.core.commands import AddMembers, RemoveMembers, Signature
 from fastim.core.conversation import Conversation, Kind, changed_at
 from fastim.core.errors import Blocked, InvalidLogin, SendingNotAllowed
 from fastim.core.events import MembersAdded, MembersRemoved
+from fastim.core.hooks import ConversationAdd, ConversationAdded, ConversationRemove, ConversationRemoved
 from fastim.core.ids import is_client_id
 from fastim.core.members import Change, add, failures, irremovable, remove
 from fastim.core.notice import notices_of
@@ -16,6 +17,7 @@ from fastim.core.permission import Asker
 from fastim.core.replies import MembersChanged
 from fastim.core.session import Session
 from fastim.core.standing import Standing
+from fastim.service.asking import answered, asks, require, tell_members
 from fastim.service.finding import barred, find, find_with_asker, standings_of
 from fastim.service.io import Io
 from fastim.service.rooms import add_occupants, remove_occupants
@@ -23,8 +25,45 @@ from fastim.service.signatures import required_signature, use
 
 
 async def add_members(io: Io, session: Session, command: AddMembers) -> MembersChanged:
-    """Add those who may be added, then tell everybody concerned."""
+    """Add those who may be added, then tell everybody concerned. A hook that is defined for it is asked first."""
     signature = await required_signature(io, session, command)
+    if not asks(io, session, ConversationAdd):
+        return await _add(io, session, command, signature)
+    async with io.lanes.hold(command.conversation_id):
+        await find(io, session, command)
+        asked = io.hooks.ask(
+            ConversationAdd(
+                init_by=session.client_id,
+                members=tuple(dict.fromkeys(command.members)),
+                conversation_id=command.conversation_id,
+            )
+        )
+    async with answered(io, session, command.conversation_id, asked) as answer:
+        require(answer)
+        return await _add(io, session, command, signature)
+
+
+async def remove_members(io: Io, session: Session, command: RemoveMembers) -> MembersChanged:
+    """Remove members, then tell everybody concerned.
+
+    A hook that is defined for it is asked first, unless one only leaves.
+    """
+    signature = await required_signature(io, session, command)
+    others = tuple(one for one in dict.fromkeys(command.members) if one != session.client_id)
+    if not others or not asks(io, session, ConversationRemove):
+        return await _remove(io, session, command, signature)
+    async with io.lanes.hold(command.conversation_id):
+        conversation, asker = await find_with_asker(io, session, command)
+        irremovable(conversation, asker, others, await standings_of(io, conversation, others))
+        asked = io.hooks.ask(
+            ConversationRemove(init_by=session.client_id, members=others, conversation_id=command.conversation_id)
+        )
+    async with answered(io, session, command.conversation_id, asked) as answer:
+        require(answer)
+        return await _remove(io, session, command, signature)
+
+
+async def _add(io: Io, session: Session, command: AddMembers, signature: Signature | None) -> MembersChanged:
     kind = (await find(io, session, command)).kind
     if kind is Kind.CHAT_ROOM:
         await use(io, signature, command)
@@ -46,12 +85,11 @@ async def add_members(io: Io, session: Session, command: AddMembers) -> MembersC
             await io.store.change_conversation(after, joined=change.clients, notices=notices_of(event))
     if change.clients and kind is Kind.NORMAL:
         await io.bus.publish(event)
+    tell_members(io, session, ConversationAdded, after.id, change.clients)
     return MembersChanged(added=True, allowed=change.allowed, updated_at=after.updated_at, failed=change.failed)
 
 
-async def remove_members(io: Io, session: Session, command: RemoveMembers) -> MembersChanged:
-    """Remove members, then tell everybody concerned."""
-    signature = await required_signature(io, session, command)
+async def _remove(io: Io, session: Session, command: RemoveMembers, signature: Signature | None) -> MembersChanged:
     kind = (await find(io, session, command)).kind
     if kind is Kind.CHAT_ROOM:
         await use(io, signature, command)
@@ -75,6 +113,7 @@ async def remove_members(io: Io, session: Session, command: RemoveMembers) -> Me
             )
     if change.clients and kind is Kind.NORMAL:
         await io.bus.publish(event)
+    tell_members(io, session, ConversationRemoved, after.id, change.clients)
     return MembersChanged(added=False, allowed=change.allowed, updated_at=after.updated_at, failed=change.failed)
 
 

@@ -4,7 +4,7 @@ Nothing of who is in a room is stored with it, and nobody is told. What is store
 a device that was cut off is in its room again when it comes back in time. Source: semantics, rules 1.7 to 1.12.
 """
 
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Iterable, Sequence
 
 from msgspec.structs import replace
 
@@ -12,6 +12,7 @@ from fastim.core.commands import AddMembers, ListOccupants, RemoveMembers
 from fastim.core.conversation import Conversation, Kind
 from fastim.core.errors import Blocked, SendingNotAllowed, SessionRequired
 from fastim.core.events import MessagesMissed
+from fastim.core.hooks import ConversationAdded, ConversationRemoved
 from fastim.core.members import failures, irremovable
 from fastim.core.message import pieces
 from fastim.core.policy import OCCUPANTS_LISTED_MAX, PIECE_BYTES, REJOIN_MILLIS, URGENT_PAGE, URGENT_REPLAYED_MAX
@@ -20,6 +21,7 @@ from fastim.core.session import Session
 from fastim.core.units import Millis
 from fastim.ports.rooms import Missed
 from fastim.ports.store import Stay
+from fastim.service.asking import tell_members
 from fastim.service.finding import barred, find, find_living, find_with_asker, is_blocked, standings_of
 from fastim.service.io import Io
 
@@ -42,12 +44,15 @@ async def add_occupants(io: Io, session: Session, command: AddMembers) -> Member
         kept_out = await barred(io, conversation, asker, wanted)
         stays: list[Awaitable[None]] = []
         elsewhere: list[str] = []
+        added: list[str] = []
         for client_id in wanted:
             if client_id in kept_out:
                 continue
             moving = _movable(io, session, conversation.id, client_id)
             if not moving:
                 elsewhere.append(client_id)
+            elif not io.rooms.holds(conversation.id, client_id):
+                added.append(client_id)
             stays += [_take_place(io, one, conversation.id) for one in moving]
     for stay in stays:
         await stay
@@ -56,6 +61,7 @@ async def add_occupants(io: Io, session: Session, command: AddMembers) -> Member
         *failures(SendingNotAllowed("not online, or in another chat room"), elsewhere),
     )
     allowed = tuple(client_id for client_id in wanted if client_id not in kept_out and client_id not in elsewhere)
+    tell_members(io, session, ConversationAdded, conversation.id, tuple(added))
     return MembersChanged(added=True, allowed=allowed, updated_at=conversation.updated_at, failed=failed)
 
 
@@ -69,24 +75,29 @@ async def remove_occupants(io: Io, session: Session, command: RemoveMembers) -> 
         conversation, asker = await find_with_asker(io, session, command)
         wanted = tuple(dict.fromkeys(command.members))
         irremovable(conversation, asker, wanted, await standings_of(io, conversation, wanted))
+        inside = [client_id for client_id in wanted if io.rooms.holds(conversation.id, client_id)]
         left: list[Awaitable[None]] = []
         for client_id in wanted:
             if client_id == session.client_id and not session.privileged:
                 left += _put_out(io, conversation.id, [session])
             else:
                 left += _put_out(io, conversation.id, io.directory.sessions(client_id))
+        gone = tuple(client_id for client_id in inside if not io.rooms.holds(conversation.id, client_id))
     for one in left:
         await one
+    tell_members(io, session, ConversationRemoved, conversation.id, gone)
     return MembersChanged(added=False, allowed=wanted, updated_at=conversation.updated_at)
 
 
-async def put_out(io: Io, conversation_id: str, client_ids: Iterable[str]) -> None:
-    """Have the sessions of these clients leave the room, not to come back by themselves."""
+async def put_out(io: Io, conversation_id: str, client_ids: Sequence[str]) -> tuple[str, ...]:
+    """Have the sessions of these clients leave the room, not to come back by themselves; those who were in it."""
+    inside = tuple(client_id for client_id in client_ids if io.rooms.holds(conversation_id, client_id))
     left: list[Awaitable[None]] = []
     for client_id in client_ids:
         left += _put_out(io, conversation_id, io.directory.sessions(client_id))
     for one in left:
         await one
+    return inside
 
 
 async def list_occupants(io: Io, session: Session, command: ListOccupants) -> Occupants:

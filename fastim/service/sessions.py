@@ -1,7 +1,7 @@
 """Sessions: open, refresh, close, lose, kick, who is online, and who is told of it."""
 
 from base64 import urlsafe_b64encode
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from msgspec import Struct
 
@@ -15,19 +15,23 @@ from fastim.core.commands import (
     Watch,
 )
 from fastim.core.errors import (
+    CodedError,
     InvalidLogin,
     SessionConflict,
     SessionRequired,
     SessionTokenExpired,
 )
 from fastim.core.events import ClientKicked, SessionEvicted
+from fastim.core.hooks import ClientOffline, ClientOnline
 from fastim.core.ids import is_client_id
 from fastim.core.policy import ONLINE_QUERY_MAX
 from fastim.core.replies import Closed, DeviceReported, OnlineClients, Opened, Refreshed, Unwatched, Watching
 from fastim.core.session import (
     CONFIG_UNSAID,
+    DEFAULT_TAG,
     LABEL_MAX_CHARACTERS,
     Config,
+    Ending,
     Grant,
     OfflineMode,
     Session,
@@ -36,6 +40,7 @@ from fastim.core.session import (
 )
 from fastim.core.units import Millis
 from fastim.ports.store import Arrival
+from fastim.service.installations import link_device, unlink_device
 from fastim.service.io import Io
 from fastim.service.offline import forget_missed
 from fastim.service.rooms import come_back, give_up_place, keep_place, lose_place, rename_place
@@ -44,6 +49,13 @@ from fastim.service.wills import adopt_will, drop_will, fire_will, opening_lane
 
 TOKEN_ENTROPY_BYTES = 24
 GENERATED_ID_ENTROPY_BYTES = 12
+
+_ENDINGS = {
+    Ending.CLOSED: "closed by the client",
+    Ending.LOST: "connection lost",
+    Ending.CONFLICT: "another device has the tag",
+    Ending.KICKED: "ended by the application",
+}
 
 
 class Opening(Struct, frozen=True):
@@ -66,7 +78,7 @@ async def open_session(io: Io, opening: Opening) -> tuple[Session, Opened, Arriv
     """Open the session, or reopen it with what its token stands for.
 
     One client's openings take turns, so of two with one tag exactly one stays. A device that was cut off in a chat room
-    is in it again.
+    is in it again, and what is pushed to the client is pushed to it, if it wants that.
     """
     client_id = opening.client_id
     if client_id is None:
@@ -102,9 +114,11 @@ async def open_session(io: Io, opening: Opening) -> tuple[Session, Opened, Arriv
             if other in rivals or replaces(other, session.device):
                 await io.bus.publish(SessionEvicted(other.number, client_id, silently=other not in rivals))
         io.directory.enter(session)
+        _announce(io, session, opening.command)
         if stay is not None:
             await come_back(io, session, others, stay)
-        await _end_displaced(io, (*others, session))
+        await _end_displaced(io, (*others, session), rivals)
+        await link_device(io, session)
         return session, Opened(client_id, token, io.policy.token_ttl_seconds, now), arrival
 
 
@@ -140,17 +154,32 @@ async def kick_client(io: Io, client_id: str, reason: str) -> None:
 
 
 async def close_session(io: Io, session: Session, command: CloseSession) -> Closed:
-    """The client says goodbye. Its tokens stay: an SDK may reopen what its application closed."""
+    """The client says goodbye. Its tokens stay: an SDK may reopen what its application closed.
+
+    Raises:
+        UnbindFailed: The session is closed, but its device may still be pushed what is for the client.
+    """
     io.directory.leave(session)
+    _announce_end(io, session, Ending.CLOSED, None)
     forget_missed(io, session)
     await give_up_place(io, session)
     await drop_will(io, session)
+    await unlink_device(io, session)
     return Closed()
 
 
-async def end_session(io: Io, session: Session) -> None:
-    """The session has ended, however it did, and its client has not closed it: its will is sent."""
+async def end_session(
+    io: Io, session: Session, ending: Ending = Ending.LOST, closure: CodedError | None = None
+) -> None:
+    """The session has ended, however it did, and its client has not closed it: its will is sent.
+
+    When the server stops, no session ends in this way: its client will be back, and no hook is told that it was gone.
+
+    Args:
+        closure: What its connection was closed with, if it was the server who did; else ``None``.
+    """
     io.directory.leave(session)
+    _announce_end(io, session, ending, closure)
     forget_missed(io, session)
     await lose_place(io, session)
     await fire_will(io, session)
@@ -187,6 +216,7 @@ async def report_device(io: Io, session: Session, command: ReportDevice) -> Devi
         io.directory.enter(renamed)
         await rename_place(io, session, renamed)
         await adopt_will(io, renamed)
+        await link_device(io, renamed)
     return DeviceReported()
 
 
@@ -211,15 +241,55 @@ async def _grant(io: Io, client_id: str, command: OpenSession, others: list[Sess
     )
 
 
-async def _end_displaced(io: Io, sessions: Iterable[Session]) -> None:
+def _announce(io: Io, session: Session, command: OpenSession) -> None:
+    """Tell the hook that the client is here, unless its connection was lost before."""
+    if not (io.hooks.defines(ClientOnline) or io.hooks.defines(ClientOffline)):
+        return
+    if all(one.number != session.number for one in io.directory.sessions(session.client_id)):
+        return
+    io.announced.add(session.number)
+    if io.hooks.defines(ClientOnline):
+        io.hooks.tell(
+            ClientOnline(
+                peer_id=session.client_id,
+                source_ip=session.address,
+                tag=session.tag or DEFAULT_TAG,
+                reconnect=int(command.reconnect),
+            )
+        )
+
+
+def _announce_end(io: Io, session: Session, ending: Ending, closure: CodedError | None) -> None:
+    """Tell the hook that the client is gone, once, however often its session ends."""
+    if session.number not in io.announced:
+        return
+    io.announced.discard(session.number)
+    if io.hooks.defines(ClientOffline):
+        io.hooks.tell(
+            ClientOffline(
+                peer_id=session.client_id,
+                close_code=ending.value,
+                close_message=_ENDINGS[ending],
+                tag=session.tag or DEFAULT_TAG,
+                source_ip=None if ending is Ending.LOST else session.address,
+                error_code=None if closure is None else closure.code,
+                error_message=None if closure is None else closure.reason,
+            )
+        )
+
+
+async def _end_displaced(io: Io, sessions: Iterable[Session], rivals: Collection[Session]) -> None:
     """End those of ``sessions`` that are not there any more.
 
     An older one had to make room on a connection that it shared with the one that opened, or the connection of the one
     that opened was lost before it could enter. To end what has ended already is harmless.
+
+    Args:
+        rivals: Those that had to go because of their tag.
     """
     for session in sessions:
         if all(one.number != session.number for one in io.directory.sessions(session.client_id)):
-            await end_session(io, session)
+            await end_session(io, session, Ending.CONFLICT if session in rivals else Ending.LOST)
 
 
 def _new_token(io: Io) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,8 +11,10 @@ from fastim.adapters.memory import MemoryStore
 from fastim.core.broadcast import Broadcast
 from fastim.core.conversation import Conversation, Kind
 from fastim.core.ids import message_id
+from fastim.core.installation import Installation
 from fastim.core.message import Draft, place
 from fastim.core.notice import Addressed, Notice
+from fastim.core.push import Job, Notification
 from fastim.core.retention import Retention
 from fastim.core.units import Millis
 from fastim.core.will import Holder, Will
@@ -83,6 +86,31 @@ def broadcast(at: int, valid_till: int = T0 + WEEK, body: bytes = b"all") -> Bro
     moment = Millis(at)
     message = place(draft("office", body), message_id(moment, b"0123456789"), moment, 0)
     return Broadcast(CONVERSATION, message, Millis(valid_till))
+
+
+def job(message_id: str = "", *offline: str, **fields: Any) -> Job:
+    """A message of the conversation that these clients were offline for."""
+    return Job(message_id, CONVERSATION, CONVERSATION, T0, offline, **fields)
+
+
+def notification(target: str, message_id: str, data: str = "{}") -> Notification:
+    """What the target is to be sent of that message."""
+    return Notification(target, message_id, CONVERSATION, "ben", target, data, Millis(T0 + WEEK))
+
+
+def installation(letter: str, **fields: Any) -> Installation:
+    """An iOS device; the letter, a hex digit, is its id 24 times."""
+    return Installation(letter * 24, "ios", T0, T0, **fields)
+
+
+async def install(part: ApplicationStore, *installations: Installation) -> None:
+    """Put each in its place, in this order."""
+    for one in installations:
+        await part.change_installation(one.id, partial(_instead, one))
+
+
+def _instead(installation: Installation, before: Installation | None) -> Installation:
+    return installation
 
 
 async def retire(part: ApplicationStore, now: int, rules: Retention = FOR_EVER) -> list[int]:

@@ -14,6 +14,7 @@ import pytest
 
 from fastim.adapters.lmdb import LmdbStore
 from fastim.adapters.lmdb.records import FORMAT, encode_packed
+from fastim.adapters.lmdb.tables import Tables
 from fastim.adapters.lmdb.turns import CROWD, CROWDED_SLICE_SECONDS, SLICE_SECONDS
 from fastim.adapters.lmdb.verify import verify
 from fastim.core.errors import ConversationNotFound, SettingsError
@@ -21,7 +22,21 @@ from fastim.core.message import Message, Span
 from fastim.core.session import Grant
 from fastim.core.units import Millis
 from fastim.ports.store import ApplicationStore
-from tests.adapters.engines import CONVERSATION, OTHER, T0, application, conversation, draft, fill, opened, settle
+from tests.adapters.engines import (
+    CONVERSATION,
+    OTHER,
+    T0,
+    application,
+    conversation,
+    draft,
+    fill,
+    install,
+    installation,
+    job,
+    notification,
+    opened,
+    settle,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -228,6 +243,20 @@ class TestWriting:
         assert b"the tag" in raw
         assert hashlib.sha256(token.encode()).digest() in raw
         assert token.encode() not in raw
+
+    async def test_no_key_holds_a_device_token_or_what_a_channel_or_a_target_is_called(self, path: Path) -> None:
+        async with opened(path) as (_, part):
+            await install(part, installation("a", token="said token", channels=("said channel",)))
+            await part.queue_pushes(job(), [notification("said target", "said id")], {}, T0, done=False)
+        keys: list[bytes] = []
+        for table in Tables._fields:
+            edit(
+                path,
+                table,
+                lambda transaction, handle: keys.extend(map(bytes, transaction.cursor(handle).iternext(values=False))),
+            )
+        assert len(keys) > 8
+        assert not [key for key in keys if b"said" in key]
 
     async def test_nobody_else_may_read_the_files(self, path: Path) -> None:
         async with opened(path):

@@ -22,7 +22,7 @@ from fastim.core.session import Grant
 from fastim.core.standing import Standing
 from fastim.core.units import Millis
 from fastim.core.unread import Membership
-from fastim.ports.store import Joined
+from fastim.ports.store import Joined, Waiting
 from tests.adapters.engines import (
     CONVERSATION,
     DAY,
@@ -31,7 +31,11 @@ from tests.adapters.engines import (
     conversation,
     draft,
     fill,
+    install,
+    installation,
+    job,
     notice,
+    notification,
     opened,
     retire,
     service,
@@ -84,6 +88,26 @@ HOLD_A_SNAPSHOT = """if True:
 """
 
 
+QUEUE_PUSHES = """if True:
+    import asyncio, sys
+    from pathlib import Path
+    from tests.adapters.engines import *
+
+    async def main():
+        store = LmdbStore.open(Path(sys.argv[1]))
+        part = await application(store)
+        await part.create_conversation(conversation(CONVERSATION))
+        for number in range(1, 1_000_000):
+            await part.append(CONVERSATION, draft(), T0, push=job("", "ben"))
+            (kept,) = await part.push_jobs(2)
+            made = [notification(target, kept.message_id) for target in "vwxyz"]
+            await part.queue_pushes(kept, made, {}, T0, done=True)
+            print(number, flush=True)
+
+    asyncio.run(main())
+"""
+
+
 def readers(path: Path) -> list[str]:
     """The processes that LMDB believes to be reading."""
     script = "import lmdb, sys; print(lmdb.open(sys.argv[1], readonly=True).readers())"
@@ -123,11 +147,29 @@ class TestWholeProcesses:
         assert "fell over" in ended.stderr
         assert verify(tmp_path / "data").counts["messages"] == 100
 
+    def test_killed_while_pushes_are_queued_it_has_all_of_each_commit_or_nothing(self, tmp_path: Path) -> None:
+        with subprocess.Popen(
+            [sys.executable, "-c", QUEUE_PUSHES, tmp_path / "data"], stdout=subprocess.PIPE, text=True
+        ) as queueing:
+            assert queueing.stdout is not None
+            acked = [queueing.stdout.readline() for _ in range(100)][-1]
+            queueing.kill()
+            acked = (queueing.stdout.read().splitlines(keepends=True) or [acked])[-1]
+        report = verify(tmp_path / "data")
+        assert report.problems == ()
+        messages = report.counts["messages"]
+        done = messages - report.counts["push_jobs"]
+        assert report.counts["push_targets"] == 5
+        assert report.counts["push_queues"] == 5 * done
+        assert int(acked) <= done <= messages <= int(acked) + 1
+
     def test_a_full_disk_refuses_writes_and_loses_nothing(self, tmp_path: Path) -> None:
         seen = process("full_disk", tmp_path / "data")
         assert "Unavailable" in seen["full"]
         assert seen["full"][-10:] == ["Unavailable"] * 10
-        assert seen["failures"] >= 10
+        assert seen["failures"] >= 30
+        assert seen["pushes full"] == ["Unavailable"] * 20
+        assert (seen["waiting while full"], seen["waiting after"]) == (20, 40)
         assert seen["seen while full"]
         assert seen["found while full"]
         assert seen["acked after"] == 20
@@ -211,6 +253,34 @@ class TestWritesThatFail:
             assert await part.take_will("ann", None) == will("ann")
             assert await retire(part, T0 + 1_000, Retention(history=Millis(1))) != [0]
             assert await part.history(CONVERSATION, Span()) == []
+        assert verify(tmp_path / "data").problems == ()
+
+    async def test_of_push_nothing_is_half_done_either(self, tmp_path: Path) -> None:
+        phone = installation("a", token="t", channels=("ben",), badge=1)
+        made = [notification("x", str(number)) for number in range(3)]
+        async with opened(tmp_path / "data") as (_, part):
+            await part.create_conversation(conversation(CONVERSATION))
+            await part.append(CONVERSATION, draft(), T0, push=job("", "ben"))
+            (kept,) = await part.push_jobs(9)
+            await install(part, phone)
+            await part.queue_pushes(kept, made[:2], {}, T0, done=False)
+            before = await part.due_pushes(T0, 9)
+            with unwritable(tmp_path / "data", synchronous=False):
+                ends = await settle(
+                    part.append(CONVERSATION, draft(), T0, push=job("", "ben")),
+                    part.queue_pushes(kept, [*made, notification("y", "1")], {phone.id: 7}, T0, done=True),
+                    part.settle_push(before[0], T0),
+                    part.drop_pushes("x"),
+                    part.change_installation(phone.id, lambda found: None),
+                )
+                assert [type(end) for end in ends] == [Unavailable] * 5
+            assert await part.push_jobs(9) == [kept]
+            assert await part.due_pushes(T0, 9) == before
+            assert await part.count_pushes() == Waiting(1, 1, 2)
+            assert await part.find_device("t") == phone
+            await part.queue_pushes(kept, made, {phone.id: 7}, T0, done=True)
+            assert await part.count_pushes() == Waiting(0, 1, 3)
+            assert await part.find_installation(phone.id) == replace(phone, badge=7)
         assert verify(tmp_path / "data").problems == ()
 
     @pytest.mark.slow

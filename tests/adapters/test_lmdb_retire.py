@@ -25,7 +25,7 @@ from fastim.core.session import Grant
 from fastim.core.standing import Standing
 from fastim.core.units import Millis
 from fastim.core.unread import Unread, unread
-from fastim.ports.store import ApplicationStore, Stay
+from fastim.ports.store import ApplicationStore, DuePush, Stay, Waiting
 from tests.adapters.engines import (
     CONVERSATION,
     DAY,
@@ -35,7 +35,11 @@ from tests.adapters.engines import (
     conversation,
     draft,
     fill,
+    install,
+    installation,
+    job,
     notice,
+    notification,
     opened,
     retire,
     service,
@@ -179,6 +183,29 @@ def left(path: Path) -> dict[str, int]:
     """What the store holds of conversations, but for what is swept by the hour."""
     aside = {"meta", "applications", "token_hours", "last_patches"}
     return {name: count for name, count in verify(path).counts.items() if count and name not in aside}
+
+
+class TestDroppedPushes:
+    async def test_many_are_dropped_at_once_and_taken_away_in_steps(self, path: Path) -> None:
+        async with opened(path) as (store, part):
+            made = [notification("phone", str(number)) for number in range(1_200)]
+            await part.queue_pushes(job(), [*made, notification("tablet", "1")], {}, T0, done=False)
+            commits = store.statistics.commits
+            assert await part.drop_pushes("phone") == 1_200
+            assert store.statistics.commits == commits + 1
+            await part.queue_pushes(job(), made[:2], {}, T0, done=False)
+        steps: list[int] = []
+        while steps[-1:] != [0]:
+            assert verify(path).problems == ()
+            async with opened(path) as (_, part):
+                steps.append(await part.retire(Retention(), T0))
+                assert await part.count_pushes() == Waiting(0, 2, 3)
+                assert len(await part.due_pushes(T0, 9)) == 2
+        assert len(steps) > 4
+        assert max(steps) < STEP_MAX
+        assert left(path) == {
+            "push_targets": 2, "push_queues": 3, "push_messages": 3, "push_dues": 2, "push_counts": 1
+        }  # fmt: skip
 
 
 class TestRounds:
@@ -374,6 +401,17 @@ WRITES: dict[str, Write] = {
     "delete": lambda part, _: part.delete_conversation(CONVERSATION),
     "append": lambda part, _: part.append(CONVERSATION, draft(token="t", mentions=("ann",)), T0),
     "append to a personal log": lambda part, _: part.append(personal_log(CONVERSATION, "ann"), draft(token="t"), T0),
+    "append with a job": lambda part, _: part.append(CONVERSATION, draft(), T0, push=job("", "ann")),
+    "append each with a job": lambda part, _: part.append_each(
+        [CONVERSATION, personal_log(CONVERSATION, "ann")], draft(), T0, push=job("", "ann")
+    ),
+    "queue pushes": lambda part, _: part.queue_pushes(
+        job(), [notification(one, "2") for one in ("phone", "tablet")], {"a" * 24: 7}, T0, done=True
+    ),
+    "settle a push": lambda part, _: part.settle_push(DuePush(T0, 0, notification("phone", "1")), T0),
+    "postpone a push": lambda part, _: part.postpone_push(DuePush(T0, 0, notification("phone", "1")), LATER),
+    "drop pushes": lambda part, _: part.drop_pushes("phone"),
+    "change an installation": lambda part, _: part.change_installation("a" * 24, lambda before: None),
     "patch": lambda part, messages: part.patch_message(CONVERSATION, replace(messages[0], body=b"new"), T0),
     "delete a message": lambda part, messages: part.delete_message(CONVERSATION, messages[0].position),
     "acknowledge": lambda part, messages: part.acknowledge(CONVERSATION, "zoe", messages[0].position, T0),
@@ -401,6 +439,8 @@ async def test_every_write_is_one_transaction(path: Path, name: str) -> None:
         await part.save_will(will("zoe"))
         await part.save_stay(Stay("zoe", "phone", CONVERSATION, left_at=T0))
         await part.save_broadcast(broadcast(T0))
+        await part.queue_pushes(job(), [notification("phone", "1")], {}, T0, done=False)
+        await install(part, installation("a", token="t", channels=("zoe",)))
         messages = await part.history(CONVERSATION, Span())
         commits, records = store.statistics.commits, store.statistics.records
         before = (path / "data.mdb").read_bytes()

@@ -12,7 +12,7 @@ import pytest
 
 from fastim.adapters.lmdb import LmdbStore
 from fastim.adapters.lmdb.backup import backup
-from fastim.adapters.lmdb.keys import conversation_id_of, token_key
+from fastim.adapters.lmdb.keys import conversation_id_of, queue_key, sequence_key, text_hash, token_key
 from fastim.adapters.lmdb.records import FORMAT
 from fastim.adapters.lmdb.verify import PROBLEMS_MAX, Report, verify
 from fastim.core.conversation import Kind
@@ -23,7 +23,7 @@ from fastim.core.session import Grant
 from fastim.core.standing import Standing
 from fastim.core.units import Millis
 from fastim.core.unread import Membership
-from fastim.ports.store import ApplicationStore, Stay, Subscription
+from fastim.ports.store import ApplicationStore, Stay, Subscription, Waiting
 from tests.adapters.engines import (
     CONVERSATION,
     DAY,
@@ -34,7 +34,11 @@ from tests.adapters.engines import (
     conversation,
     draft,
     fill,
+    install,
+    installation,
+    job,
     notice,
+    notification,
     service,
     settle,
     will,
@@ -49,11 +53,15 @@ SERVICE_ID = "69216a42" + "c0" * 8
 SERVICE = b"\0\0\0\1" + bytes.fromhex(SERVICE_ID) + b"\0"
 PERSONAL = SERVICE[:-1] + b"\2\0\3ann"
 ROOM = "69216a44" + "c0" * 8
-"""The chat room of ``format_4.mdb.gz``."""
+"""The chat room of ``format_4.mdb.gz`` and later ones."""
 DELETED = b"\0\0\0\1" + bytes.fromhex("69216a43" + "c0" * 8) + b"\0"
 ANN = b"\0\0\0\1\0\3ann"
 BEN = b"\0\0\0\1\0\3ben"
 TOKEN = "verify" * 3
+PHONE = b"\0\0\0\1" + text_hash("phone")
+QUEUE = b"\0\0\0\1" + queue_key(1)
+"""What waits for the phone."""
+DEVICE = b"\0\0\0\1" + b"a" * 24
 
 
 def message_key(sequence: int) -> bytes:
@@ -77,7 +85,7 @@ async def make(path: Path) -> None:
     given = {"ben": Standing(silenced=True)}
     await part.change_conversation(made, standings=given, notices=[notice("ann", T0), notice(None, T0)])
     await part.change_conversation(service(SERVICE_ID), joined=["ann"])
-    await part.append(personal_log(SERVICE_ID, "ann"), draft("office"), T0)
+    await part.append(personal_log(SERVICE_ID, "ann"), draft("office"), T0, push=job("", "ann"))
     await part.refuse_conversations("ann", [OTHER], True, T0)
     await part.save_will(will("ann"))
     await part.save_stay(Stay("ann", "phone", CONVERSATION))
@@ -89,6 +97,10 @@ async def make(path: Path) -> None:
     await part.create_conversation(conversation(conversation_id_of(DELETED[4:]), "ben"))
     await part.append(conversation_id_of(DELETED[4:]), draft("ben", token="t"), T0, urgent=True)
     await part.delete_conversation(conversation_id_of(DELETED[4:]))
+    pushes = [notification(*one) for one in (("phone", "1"), ("phone", "2"), ("tablet", "1"), ("old", "1"))]
+    await part.queue_pushes(job("none"), pushes, {}, T0, done=False)
+    await part.drop_pushes("old")
+    await install(part, installation("a", token="secret token", installation_id="i", channels=("ben",)))
     await store.close()
 
 
@@ -282,6 +294,56 @@ DAMAGE: dict[str, tuple[str, Damage, str]] = {
     "use not swept": ("use_expiries", first_key(delete), "will not be swept"),
     "use lost": ("uses", first_key(delete), "is not stored"),
     "use torn": ("uses", first_key(lambda key: put(key, b"")), "cannot be read"),
+    "job lost": ("push_jobs", first_key(delete), "1 jobs of push are counted, 0 are there"),
+    "job torn": ("push_jobs", first_key(lambda key: put(key, b"")), "cannot be read"),
+    "job of another message": ("push_jobs", first_key(lambda key: copy(key, key[:-1] + b"!")), "is of message"),
+    "target lost": ("push_targets", delete(PHONE), "has no target"),
+    "target torn": ("push_targets", put(PHONE, b"\xc1"), "cannot be read"),
+    "target that has the queue of another": ("push_targets", copy(PHONE, PHONE[:-1] + b"!"), "has two targets"),
+    "target of a queue to come": ("push_targets", repack(PHONE, 0, 9), "will be given again"),
+    "target due at another time": ("push_targets", repack(PHONE, 1, 7), "will never be due"),
+    "target never due": ("push_dues", first_key(delete), "will never be due"),
+    "due at two times": ("push_dues", put(PHONE[:4] + bytes(8) + PHONE[4:], b""), "no target of push that is due then"),
+    "due and no target": ("push_dues", put(PHONE[:4] + bytes(24), b""), "no target of push that is due then"),
+    "notification lost": ("push_queues", delete(QUEUE + sequence_key(1)), "holds 1 notifications, not 2"),
+    "notification torn": ("push_queues", put(QUEUE + sequence_key(1), b"\x91"), "cannot be read"),
+    "notification in another's queue": (
+        "push_queues", repack(QUEUE + sequence_key(1), 0, "tablet"), "in the queue of another target"
+    ),
+    "notification of another message": (
+        "push_queues", repack(QUEUE + sequence_key(1), 1, "9"), "is not found by its message"
+    ),
+    "notification too many": ("push_queues", put(QUEUE[:4] + queue_key(9) + sequence_key(0), b"\x90"), "has no target"),
+    "notification of a number to come": (
+        "push_queues", copy(QUEUE + sequence_key(0), QUEUE + sequence_key(7)), "number that will be given again"
+    ),
+    "notification's message lost": ("push_messages", delete(QUEUE + text_hash("1")), "is not found by its message"),
+    "notification's message torn": ("push_messages", put(QUEUE + text_hash("1"), b"\xc1"), "cannot be read"),
+    "notification's message astray": ("push_messages", put(QUEUE + text_hash("1"), b"\1"), "which is not of it"),
+    "notification's message too many": ("push_messages", put(QUEUE + text_hash("9"), b"\7"), "which is not of it"),
+    "queue dropped and there": ("push_drops", put(QUEUE, b""), "is to be taken away, and has a target"),
+    "queue dropped and forgotten": ("push_drops", first_key(delete), "has no target"),
+    "queue dropped that will come": ("push_drops", put(QUEUE[:4] + queue_key(9), b""), "will be given again"),
+    "targets miscounted": ("push_counts", repack(PHONE[:4], 1, 7), "7 targets of push are counted, 2 are there"),
+    "notifications miscounted": (
+        "push_counts", repack(PHONE[:4], 2, 7), "7 notifications of push are counted, 3 are there"
+    ),
+    "pushes not counted": ("push_counts", delete(PHONE[:4]), "the notifications of push of application 1 are not"),
+    "counts of push torn": ("push_counts", put(PHONE[:4], b"\xc1"), "cannot be read"),
+    "installation lost": ("installations", delete(DEVICE), "leads to no installation that has it"),
+    "installation torn": ("installations", put(DEVICE, b"{"), "cannot be read"),
+    "installation renamed": ("installations", rejson(DEVICE, id="b" * 24), "calls itself"),
+    "installation's name lost": ("installation_names", first_key(delete), "is not found by one of its names"),
+    "installation's name astray": (
+        "installation_names", first_key(lambda key: put(key, b"b" * 24)), "leads to no installation that has it"
+    ),
+    "installation's name too many": (
+        "installation_names", put(DEVICE[:4] + bytes(16), DEVICE[4:]), "leads to no installation that has it"
+    ),
+    "installation's channel lost": ("installation_channels", first_key(delete), "by one of its channels"),
+    "installation's channel too many": (
+        "installation_channels", put(DEVICE[:4] + bytes(16) + DEVICE[4:], b""), "leads to no installation that has it"
+    ),
 }  # fmt: skip
 
 
@@ -339,7 +401,7 @@ class TestAnOlderFormat:
             meta = environment.open_db(b"meta", create=False)
             with environment.begin() as transaction:
                 assert transaction.get(b"format", db=meta) == version.to_bytes(1)
-            added = {1: b"kicks", 2: b"notices", 3: b"documents", 4: b"urgent_messages"}
+            added = {1: b"kicks", 2: b"notices", 3: b"documents", 4: b"urgent_messages", 5: b"push_jobs"}
             with pytest.raises(lmdb.NotFoundError):
                 environment.open_db(added[version], create=False)
         asyncio.run(self.contents(copy))
@@ -414,6 +476,26 @@ def test_a_stay_in_format_4_does_not_say_what_was_missed(tmp_path: Path) -> None
     assert verify(tmp_path).problems == ()
 
 
+def test_what_was_urgent_in_format_5_still_is_and_can_be_pushed(tmp_path: Path) -> None:
+    async def run() -> None:
+        store = LmdbStore.open(tmp_path)
+        part = store.of((await store.applications())[0])
+        assert await part.find_stay("ann", "phone") == Stay("ann", "phone", ROOM, T0, missed_from=Millis(T0 - 1))
+        (fire,) = await part.urgent_since(ROOM, Millis(0), Millis(T0 + DAY), 10)
+        assert fire.body == b"fire"
+        assert await part.count_pushes() == Waiting(0, 0, 0)
+        assert [one async for one in part.scan_installations()] == []
+        await part.append(CONVERSATION, draft(), T0, push=job("", "ben"))
+        (kept,) = await part.push_jobs(9)
+        await part.queue_pushes(kept, [notification("phone", kept.message_id)], {}, T0, done=True)
+        assert await part.count_pushes() == Waiting(0, 1, 1)
+        await store.close()
+
+    (tmp_path / "data.mdb").write_bytes(gzip.decompress((HERE / "format_5.mdb.gz").read_bytes()))
+    asyncio.run(run())
+    assert verify(tmp_path).problems == ()
+
+
 class TestVerify:
     def test_a_sound_store_has_no_problems(self, path: Path) -> None:
         report = verify(path)
@@ -451,6 +533,16 @@ class TestVerify:
             "use_expiries": 1,
             "purges": 1,
             "documents": 1,
+            "push_jobs": 1,
+            "push_targets": 2,
+            "push_queues": 4,
+            "push_messages": 4,
+            "push_dues": 2,
+            "push_drops": 1,
+            "push_counts": 1,
+            "installations": 1,
+            "installation_channels": 1,
+            "installation_names": 2,
         }
 
     @pytest.mark.parametrize("planted", DAMAGE)
@@ -466,6 +558,10 @@ class TestVerify:
         damage(path, "grants", first_key(lambda key: put(key, b"")))
         damage(path, "applications", put(SCOPE[:4], b'{"master_key": "master-secret"'))
         damage(path, "messages", put(message_key(2), b"\x99\xb6" + b"body-secret"))
+        damage(path, "push_queues", put(QUEUE + sequence_key(0), b"\x91\xbd" + b"secret of a notification"))
+        damage(path, "push_jobs", first_key(lambda key: put(key, b"\x91\xa6secret")))
+        damage(path, "installations", put(DEVICE, b'{"token": "device-secret"'))
+        damage(path, "installation_names", first_key(delete))
         told = " ".join(verify(path).problems)
         assert "secret" not in told
         assert TOKEN not in told

@@ -16,7 +16,7 @@ from fastim.core.standing import Role, Standing
 from fastim.core.units import Millis
 from fastim.core.unread import Head, Membership, MentionAll, Unread, unread
 from fastim.core.will import Holder
-from fastim.ports.store import Acknowledged, ApplicationStore, Arrival, Joined, Stay, Store, Subscription
+from fastim.ports.store import Acknowledged, ApplicationStore, Arrival, DuePush, Joined, Stay, Store, Subscription
 from tests.adapters.engines import (
     CONVERSATION,
     DAY,
@@ -29,7 +29,9 @@ from tests.adapters.engines import (
     conversation,
     draft,
     fill,
+    job,
     notice,
+    notification,
     retire,
     service,
     settle,
@@ -895,6 +897,8 @@ class TestPersonalLogs:
         with pytest.raises(ConversationNotFound):
             await part.append_each(logs, draft("office"), T0)
         assert await part.find_head(logs[0]) == Head()
+        with pytest.raises(ConversationNotFound):  # not even a log without messages was made
+            await part.patch_message(logs[0], place(draft(), "", T0, 1), T0)
         assert await part.append_each([], draft("office"), T0) == []
 
     async def test_the_first_message_makes_its_client_a_member_of_it(self, part: ApplicationStore) -> None:
@@ -2001,6 +2005,13 @@ class TestClosing:
             part.saw_broadcasts("ann", T0),
             part.save_document("words", b"a"),
             part.log_in("ann", "t", Grant("", "", 0, T0), T0),
+            part.append(CONVERSATION, draft(), T0, push=job()),
+            part.append_each([CONVERSATION], draft(), T0, push=job()),
+            part.queue_pushes(job(), [], {}, T0, done=True),
+            part.settle_push(DuePush(T0, 0, notification("a", "1")), T0),
+            part.postpone_push(DuePush(T0, 0, notification("a", "1")), T0),
+            part.drop_pushes("a"),
+            part.change_installation("a" * 24, lambda before: before),
             part.retire(Retention(), T0),
             store.save_application("a", "k", "m", "h"),
             store.sweep(T0),

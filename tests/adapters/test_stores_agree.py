@@ -17,15 +17,31 @@ from fastim.adapters.memory import MemoryStore
 from fastim.core.application import Application
 from fastim.core.conversation import Conversation, Kind
 from fastim.core.ids import personal_log
+from fastim.core.installation import Installation
 from fastim.core.message import Message, Position, Span
 from fastim.core.message import place as placed
+from fastim.core.push import Job, Notification
 from fastim.core.retention import Retention
 from fastim.core.session import Grant
 from fastim.core.standing import Role, Standing
 from fastim.core.units import Millis
 from fastim.core.unread import Head
-from fastim.ports.store import Appended, ApplicationStore, Joined, Stay
-from tests.adapters.engines import DAY, T0, WEEK, broadcast, conversation, draft, notice, retire, settle, will
+from fastim.ports.store import Appended, ApplicationStore, DuePush, Joined, Stay
+from tests.adapters.engines import (
+    DAY,
+    T0,
+    WEEK,
+    broadcast,
+    conversation,
+    draft,
+    installation,
+    job,
+    notice,
+    notification,
+    retire,
+    settle,
+    will,
+)
 
 IDS = [f"{number:024x}" for number in range(3)] + ["_tmp:" + "00" * 12, f"{3:024x}", "no id"]
 SERVICE = IDS[4]
@@ -59,6 +75,20 @@ drafts = st.builds(
     mentions=st.lists(clients, max_size=2).map(tuple),
     receipt=st.booleans(),
 )
+targets = st.sampled_from("xyz")
+message_ids = st.sampled_from("123")
+notifications = st.builds(notification, targets, message_ids)
+names = st.sampled_from(["", "m", "n"])
+channels = st.lists(st.sampled_from("cd"), max_size=3).map(tuple)
+installations = st.none() | st.builds(
+    installation,
+    st.just("?"),
+    token=names,
+    installation_id=names,
+    registration_id=names,
+    channels=channels,
+    badge=st.integers(0, 2),
+)
 
 Write = Callable[[ApplicationStore], Awaitable[Any]]
 
@@ -74,6 +104,8 @@ def alike(value: object) -> object:
             return replace(value, message=replace(message, id=""))
         case Joined(head=head):
             return replace(value, head=replace(head, last_id=""))
+        case Job():
+            return replace(value, message_id="")
         case (list() as noted, bool(more)):
             return sorted(map(repr, noted)), more  # those of one millisecond may come in any order
         case list():
@@ -330,6 +362,69 @@ class StoresAgree(RuleBasedStateMachine):
         users = [self.run(store.of(self.applications[0]).count_users(day)) for store in (self.memory, self.lmdb)]
         assert users[0] == users[1]
 
+    @rule(
+        log_ids=st.lists(logs, unique=True, max_size=3),
+        message=drafts,
+        now=moments,
+        offline=groups,
+        together=st.booleans(),
+    )
+    def append_with_job(
+        self, log_ids: list[str], message: Any, now: Millis, offline: list[str], together: bool
+    ) -> None:
+        given = job("", *offline)
+        if together:
+            self.compare(lambda part: part.append_each(log_ids, message, now, push=given))
+        else:
+            self.compare(*[appending(log_id, message, now, given) for log_id in log_ids])
+
+    @rule(
+        wanted=st.lists(notifications, max_size=6), badges=st.dictionaries(st.sampled_from("ab"), st.integers(0, 3)),
+        now=moments, reached=clients, done=st.booleans(),
+    )  # fmt: skip
+    def queue_pushes(
+        self, wanted: list[Notification], badges: dict[str, int], now: Millis, reached: str, done: bool
+    ) -> None:
+        given = {letter * 24: badge for letter, badge in badges.items()}
+        for store in (self.memory, self.lmdb):
+            part = store.of(self.applications[0])
+            jobs = self.run(part.push_jobs(1_000)) or [job("none")]
+            first = min(jobs, key=lambda one: repr(alike(one)))  # chance orders those of one moment
+            first = replace(first, reached=reached)
+            self.run(waited(part.queue_pushes(first, wanted, given, now, done=done)))
+
+    @rule(device=targets, message_id=message_ids, now=moments)
+    def settle_any_push(self, device: str, message_id: str, now: Millis) -> None:
+        push = DuePush(T0, 0, notification(device, message_id))
+        self.compare(lambda part: part.settle_push(push, now))
+
+    @rule(
+        now=moments,
+        limit=limits,
+        besides=st.lists(targets, max_size=2),
+        later=st.lists(st.tuples(moments, st.booleans()), max_size=2),
+    )
+    def push(self, now: Millis, limit: int, besides: list[str], later: list[tuple[Millis, bool]]) -> None:
+        """What is due is tried in vain some times, or settled, each step twice."""
+        memory, lmdb = (
+            self.run(store.of(self.applications[0]).due_pushes(now, limit, besides))
+            for store in (self.memory, self.lmdb)
+        )
+        assert [push.due for push in lmdb] == [push.due for push in memory]  # those of one moment come in any order
+        for push in memory:
+            steps = [postponing(push, *one) for one in later] or [settling(push, now)]
+            self.compare(*steps, *steps)
+
+    @rule(device=targets)
+    def drop_pushes(self, device: str) -> None:
+        drop: Write = lambda part: part.drop_pushes(device)  # noqa: E731
+        self.compare(drop, drop)
+
+    @rule(letter=st.sampled_from("ab"), wanted=installations)
+    def change_installation(self, letter: str, wanted: Installation | None) -> None:
+        becomes = None if wanted is None else replace(wanted, id=letter * 24)
+        self.compare(lambda part: part.change_installation(letter * 24, lambda before: becomes))
+
     @rule(now=moments, later=st.integers(0, 10), history=spans_of_time, idle=spans_of_time, kept=spans_of_time)
     def retire(self, now: Millis, later: int, history: Millis, idle: Millis, kept: Millis) -> None:
         rules, moment = Retention(history, idle, kept), now + later * DAY
@@ -397,6 +492,14 @@ class StoresAgree(RuleBasedStateMachine):
             "broadcasts": [await part.broadcasts(), await part.broadcasts(T0)],
             "ids": [sorted(await part.conversation_ids_of(client)) for client in CLIENTS],
             "grants": [await part.find_grant(client, token) for client in CLIENTS for token in "xy"],
+            "jobs": sorted(repr(alike(one)) for one in await part.push_jobs(1_000)),
+            "pushes": sorted(map(repr, await part.due_pushes(Millis(T0 + WEEK), 1_000))),
+            "next push": await part.next_push_due(),
+            "waiting": await part.count_pushes(),
+            "installations": [one async for one in part.scan_installations()],
+            "installation": [await part.find_installation(letter * 24) for letter in "ab"],
+            "devices": [await part.find_device(name) for name in ("", "m", "n")],
+            "channels": [await part.installations_of(channel) for channel in "cd"],
             "kicks": [await part.find_kick(client) for client in CLIENTS],
         }
 
@@ -410,6 +513,18 @@ class StoresAgree(RuleBasedStateMachine):
 
 async def listed(part: ApplicationStore) -> list[Conversation]:
     return [one async for one in part.scan_conversations()]
+
+
+def appending(log_id: str, message: Any, now: Millis, push: Job) -> Write:
+    return lambda part: part.append(log_id, message, now, push=push)
+
+
+def settling(push: DuePush, now: Millis) -> Write:
+    return lambda part: part.settle_push(push, now)
+
+
+def postponing(push: DuePush, due: Millis, tried: bool) -> Write:
+    return lambda part: part.postpone_push(push, due, tried=tried)
 
 
 async def ended(write: Awaitable[Any]) -> Any:

@@ -41,8 +41,9 @@ async def test_a_row_is_created_and_read_back_whole() -> None:
             "updatedAt": created["createdAt"],
         }
         assert found in (await rest.get(TABLE))["results"]
-        fetched = await rest.call("POST", f"{TABLE}?fetchWhenSave=true", {"name": "dinner"})
-        assert fetched == await rest.get(f"{TABLE}/{fetched['objectId']}")
+        for flag in ("fetchWhenSave", "new"):
+            fetched = await rest.call("POST", f"{TABLE}?{flag}=true", {"name": "dinner"})
+            assert fetched == await rest.get(f"{TABLE}/{fetched['objectId']}")
 
 
 @pytest.mark.parametrize(
@@ -280,22 +281,27 @@ async def test_several_requests_are_answered_one_by_one() -> None:
                 {"method": "POST", "path": TABLE, "body": {"name": "three", "m": operation("Add", "tom")}},
                 {"method": "PUT", "path": path, "body": {"name": "first"}},
                 {"method": "PUT", "path": f"{path}?fetchWhenSave=true", "body": {}},
+                {"method": "PUT", "path": path, "body": {}, "params": {"fetchWhenSave": True}},
                 {"method": "PUT", "path": path, "body": {"name": 5}},
                 {"method": "PUT", "path": path, "body": {"m": 5}},
                 {"method": "DELETE", "path": other, "body": {}},
                 {"method": "DELETE", "path": other},
+                {"method": "GET", "path": f"{path}?keys=name"},
+                {"method": "GET", "path": TABLE},
                 {"method": "POST", "path": path},
                 {"method": "PUT", "path": "/1.1/classes/_User/1", "body": {}},
                 {"method": "DELETE", "path": "//["},
             ],
         )
-        created, changed, fetched, *failed = answers
+        created, changed, fetched, fetched_by_params, *failed = answers
+        assert fetched_by_params == fetched
         assert created["success"].keys() == {"objectId", "createdAt"}
         assert changed["success"].keys() == {"objectId", "updatedAt"}
         assert fetched["success"] == await rest.get(path)
         assert fetched["success"]["name"] == "first"
         assert failed.pop(2) == {"success": {}}
-        assert [one["error"]["code"] for one in failed] == [4306, 400, 101, 404, 404, 400]
+        assert failed.pop(3)["success"].keys() == {"objectId", "createdAt", "updatedAt", "name"}
+        assert [one["error"]["code"] for one in failed] == [4306, 400, 101, 404, 404, 404, 400]
         assert (await rest.get(TABLE))["results"] == [await rest.get(f"{TABLE}/{id_}") for id_ in await ids(rest)]
 
 
@@ -305,7 +311,7 @@ async def ids(rest: Office) -> list[str]:
 
 @pytest.mark.parametrize(
     "requests",
-    [None, {}, [{}], [{"method": "GET", "path": TABLE}], [{"method": "POST", "path": TABLE, "body": []}], [{}] * 101],
+    [None, {}, [{}], [{"method": "PATCH", "path": TABLE}], [{"method": "POST", "path": TABLE, "body": []}], [{}] * 101],
 )
 async def test_a_batch_that_is_none_is_refused(requests: Json) -> None:
     async with office() as rest:

@@ -32,7 +32,7 @@ class Rest:
     async def call(self, method: str, target: str, body: Any = None) -> Any:
         """The answer of a call that succeeds."""
         status, answer = await self.ask(method, target, body)
-        assert status == 200, answer
+        assert status in (200, 201), answer
         return answer
 
     async def get(self, target: str) -> Any:

@@ -23,6 +23,7 @@ pytestmark = pytest.mark.anyio
 Result = TypeVar("Result")
 Conversation = leancloud.Conversation
 Message = leancloud.Message
+Installation = leancloud.Installation
 NOT_FOUND = 101
 
 
@@ -379,3 +380,60 @@ async def test_none_of_it_is_for_who_has_the_key_that_clients_know() -> None:
         await failure(Message.find_all),
     ]
     assert unauthorized == [401] * 9
+
+
+def phone(**columns: Any) -> Any:
+    """A device that has not registered yet."""
+    return Installation(deviceType="ios", deviceToken=someone("token"), apnsTopic="com.example", **columns)
+
+
+async def test_a_device_registers_and_changes_itself_with_the_key_that_clients_know() -> None:
+    leancloud.use_master_key(False)
+    device_itself = phone(channels=["public"], badge=2)
+    await do(device_itself.save)
+    assert device_itself.id
+    assert device_itself.created_at
+    device_itself.add_unique("channels", "tom").increment("badge").set("seats", {"row": 5})
+    await do(device_itself.save, fetch_when_save=True)
+    assert (device_itself.get("channels"), device_itself.get("badge")) == (["public", "tom"], 3)
+    found = await do(Installation.query.equal_to("deviceToken", device_itself.get("deviceToken")).first)
+    assert (found.id, found.get("seats"), found.get("valid")) == (device_itself.id, {"row": 5}, True)
+    assert (found.created_at, found.updated_at) == (device_itself.created_at, device_itself.updated_at)
+    found.remove("channels", "public").unset("seats")
+    await do(Installation.save_all, [found, phone()])
+    changed = await do(Installation.query.get, device_itself.id)
+    assert (changed.get("channels"), changed.get("seats")) == (["tom"], None)
+
+
+async def test_a_device_that_registers_again_is_the_same() -> None:
+    leancloud.use_master_key(False)
+    one = phone(channels=["public"])
+    await do(one.save)
+    other = Installation(deviceType="ios", deviceToken=one.get("deviceToken"))
+    await do(other.save)
+    assert other.id == one.id
+    await do(other.fetch)
+    assert other.get("channels") == ["public"]
+
+
+async def test_a_device_that_says_too_little_is_told_so() -> None:
+    assert await failure(Installation(deviceType="ios").save) == 135
+    assert await failure(Installation(deviceToken="x").save) == 135
+    assert await failure(phone(channels=5).save) == 400
+
+
+async def test_only_the_application_finds_and_forgets_devices_of_others() -> None:
+    label = someone("label")
+    devices = [phone(channels=[label], size=size) for size in (1, 2, 3)]
+    await do(Installation.save_all, devices)
+    query = Installation.query.equal_to("channels", label)
+    assert [one.get("size") for one in await do(query.ascending("size").find)] == [1, 2, 3]
+    assert await do(Installation.query.equal_to("channels", label).greater_than("size", 1).count) == 2
+    await do(devices[0].destroy)
+    await do(Installation.destroy_all, devices[1:2])
+    assert [one.id for one in await do(query.find)] == [devices[2].id]
+    leancloud.use_master_key(False)
+    assert await failure(query.find) == 403
+    assert await failure(devices[2].destroy) == 401
+    assert await failure(Installation.destroy_all, devices[2:]) == 401
+    await do(devices[2].fetch)

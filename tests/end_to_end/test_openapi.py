@@ -110,6 +110,7 @@ class World:
             message = self._ask(f"{one}/messages", from_client=tom, message="hi")
             known["info_id"] = self._ask(f"{one}/member-infos", clientId=tom, role="Manager")["objectId"]
         known |= dict.fromkeys(("message_id", "msgid", "msg_id", "mid"), message["msg-id"])
+        known["installation_id"] = self._ask("/1.1/installations", deviceType="ios", deviceToken=tom)["objectId"]
         return {**known, "timestamp": message["timestamp"]}
 
     def _ask(self, path: str, **body: Any) -> Any:
@@ -121,9 +122,10 @@ class World:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server without quotas."""
-    quotas = ("sends_per_minute", "subscriber_broadcasts_per_minute", "broadcasts_per_minute")
-    per_day = ("subscriber_broadcasts_per_day", "broadcasts_per_day")
-    unlimited = [word for name in (*quotas, *per_day) for word in ("--set", f"rest.{name}=0")]
+    per_minute = ("sends", "subscriber_broadcasts", "broadcasts", "installations")
+    per_day = ("subscriber_broadcasts", "broadcasts")
+    quotas = [*(f"{name}_per_minute" for name in per_minute), *(f"{name}_per_day" for name in per_day)]
+    unlimited = [word for name in quotas for word in ("--set", f"rest.{name}=0")]
     with ServerProcess(tmp_path_factory.mktemp("described") / "data", *unlimited) as process:
         yield process
         assert '"level": "error"' not in process.log, process.log

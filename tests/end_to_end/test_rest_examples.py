@@ -231,6 +231,24 @@ def of_older_calls() -> Iterator[tuple[str, Example]]:
     yield f"DELETE {TABLE}/{{conversation_id}}", Example(DONE)
     requests = [{"method": "DELETE", "path": f"{TABLE}/{{id}}", "body": {}}]
     yield "POST /1.1/batch", Example([{"success": {}}], {"requests": requests})
+    yield from of_installations()
+
+
+def of_installations() -> Iterator[tuple[str, Example]]:
+    phone = {"deviceType": "ios", "deviceToken": "{tom}", "apnsTeamId": "TEAM", "channels": ["{tom}"]}
+    row = {**phone, **CREATED, "updatedAt": str, "objectId": "{installation_id}", "valid": True}
+    where = quote('{"deviceToken":"{tom}"}', safe="{}")
+    for table in ("/1.1/installations", "/1.1/classes/_Installation"):
+        one = f"{table}/{{installation_id}}"
+        yield f"POST {table}", Example(CREATED, {**phone, "deviceToken": "new-{tom}"}, query="fetchWhenSave=false")
+        found = {"results": [row], "count": 1}
+        yield f"GET {table}", Example(found, query=f"where={where}&order=-createdAt&limit=1&skip=0&count=1")
+        yield f"GET {one}", Example({**CREATED, "updatedAt": str, "channels": ["{tom}"]}, query="keys=channels")
+        counted = {"badge": {"__op": "Increment", "amount": 1}, "channels": {"__op": "Remove", "objects": ["news"]}}
+        yield f"PUT {one}", Example({**row, "badge": 1}, counted, query="fetchWhenSave=true")
+        yield f"DELETE {one}", Example(DONE)
+    request = {"method": "POST", "path": "/1.1/installations", "body": {**phone, "__internalId": "{tom}"}}
+    yield "POST /1.1/batch/save", Example({"{tom}": {**CREATED, "updatedAt": str}}, {"requests": [request]})
 
 
 EXAMPLES = dict(examples())
@@ -301,6 +319,8 @@ async def things(rest: Rest, call: AnyCall, tom: str) -> dict[str, Any]:
             await rest.post(f"{path}/blacklists", client_ids=["a", "b"])
         if family == CONVERSATIONS:
             await rest.post(f"{path}/mutes", client_ids=["jerry"])
+    phone = {"deviceType": "ios", "deviceToken": tom, "apnsTeamId": "TEAM", "channels": [tom]}
+    known["installation_id"] = (await rest.post("/1.1/installations", **phone))["objectId"]
     known |= {"conversation_id": known["id"], "message_id": said["msg-id"], "timestamp": said["timestamp"]}
     return {**known, "earlier": said["timestamp"] - 1000}
 
@@ -308,7 +328,7 @@ async def things(rest: Rest, call: AnyCall, tom: str) -> dict[str, Any]:
 def filled(value: Any, known: dict[str, Any]) -> Any:
     """The value with what is known in the place of what is in braces."""
     if isinstance(value, dict):
-        return {key: filled(inner, known) for key, inner in value.items()}
+        return {filled(key, known): filled(inner, known) for key, inner in value.items()}
     if isinstance(value, list):
         return [filled(inner, known) for inner in value]
     if not isinstance(value, str):

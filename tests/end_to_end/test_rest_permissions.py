@@ -30,6 +30,7 @@ Headers = dict[str, str]
 UNAUTHORIZED = {"code": 401, "error": "Unauthorized."}
 SESSION_TOKEN = "X-LC-IM-Session-Token"
 WORDS = "/1.2/rtm/words"
+INSTALLATIONS = "/1.1/installations"
 PLAIN = "text/plain; charset=utf-8"
 LONG_AGO_MILLIS = -30 * 86_400_000
 
@@ -64,7 +65,7 @@ class House:
         self.known: dict[str, Any] = {}
 
     def furnish(self) -> None:
-        """Make a list of words, and a normal conversation with a message and a role in it; its name says what it is."""
+        """Make a list of words, a device, and a normal conversation with a message and a role in it."""
         conversation_id = self.ask("POST", "/1.2/rtm/conversations", self.master, {"m": [self.tom, "jerry"]})[1][
             "objectId"
         ]
@@ -78,6 +79,8 @@ class House:
         self.known |= dict.fromkeys(("client_id", "clientId", "from_client", "from_peer", "from"), self.tom)
         self.known |= dict.fromkeys(("message_id", "msgid", "msg_id", "mid"), message["msg-id"])
         self.known |= {"info_id": record["objectId"], "timestamp": message["timestamp"], "message": "mine", "name": "x"}
+        phone = {"deviceType": "ios", "deviceToken": self.tom}
+        self.known |= {**phone, "installation_id": self.ask("POST", INSTALLATIONS, self.master, phone)[1]["objectId"]}
         self.known |= {"client_ids": ["spike"], "m": ["spike"], "role": "Member", "ttl": 60, "session_token": "x"}
 
     def attempt(self, call: AnyCall, headers: Headers) -> tuple[int, Any]:
@@ -105,7 +108,8 @@ class House:
         """All that can be changed."""
         one = f"/1.2/rtm/conversations/{self.known['conversation_id']}"
         lists = ("members", "mutes", "permanent-silenceds", "blacklists", "member-infos", "messages")
-        targets = (WORDS, "/1.1/classes/_Conversation", "/1.2/rtm/messages", *(f"{one}/{name}" for name in lists))
+        tables = ("/1.1/classes/_Conversation", INSTALLATIONS)
+        targets = (WORDS, *tables, "/1.2/rtm/messages", *(f"{one}/{name}" for name in lists))
         return [self.ask("GET", target, self.master) for target in targets]
 
 

@@ -1,7 +1,7 @@
 """A store that takes its time."""
 
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Generic, TypeVar
 
@@ -10,15 +10,27 @@ import trio
 from fastim.core.broadcast import Broadcast
 from fastim.core.conversation import Conversation
 from fastim.core.errors import Unavailable
+from fastim.core.installation import Installation
 from fastim.core.message import Draft, Message, Position, Span
 from fastim.core.notice import Addressed, Notice
+from fastim.core.push import Job, Notification
 from fastim.core.retention import Retention
 from fastim.core.session import Grant
 from fastim.core.standing import Standing
 from fastim.core.units import Millis
 from fastim.core.unread import Head, Membership
 from fastim.core.will import Holder, Will
-from fastim.ports.store import Acknowledged, Appended, ApplicationStore, Arrival, Joined, Stay, Subscription
+from fastim.ports.store import (
+    Acknowledged,
+    Appended,
+    ApplicationStore,
+    Arrival,
+    DuePush,
+    Joined,
+    Stay,
+    Subscription,
+    Waiting,
+)
 
 R = TypeVar("R")
 
@@ -57,6 +69,11 @@ class PacedStore:
     def go_on(self) -> None:
         """Commit what was held back, and what follows."""
         self._flowing.set()
+
+    @property
+    def waiting(self) -> int:
+        """Writes that are queued."""
+        return len(self._queue)
 
     async def find_conversation(self, conversation_id: str) -> Conversation | None:
         await trio.lowlevel.checkpoint()
@@ -120,11 +137,15 @@ class PacedStore:
         await trio.lowlevel.checkpoint()
         return await self._store.refused_conversations(client_id)
 
-    def append(self, log_id: str, draft: Draft, now: Millis, *, urgent: bool = False) -> Awaitable[Appended]:
-        return self._queued(lambda: self._store.append(log_id, draft, now, urgent=urgent))
+    def append(
+        self, log_id: str, draft: Draft, now: Millis, *, urgent: bool = False, push: Job | None = None
+    ) -> Awaitable[Appended]:
+        return self._queued(lambda: self._store.append(log_id, draft, now, urgent=urgent, push=push))
 
-    def append_each(self, log_ids: Sequence[str], draft: Draft, now: Millis) -> Awaitable[list[Appended]]:
-        return self._queued(lambda: self._store.append_each(log_ids, draft, now))
+    def append_each(
+        self, log_ids: Sequence[str], draft: Draft, now: Millis, *, push: Job | None = None
+    ) -> Awaitable[list[Appended]]:
+        return self._queued(lambda: self._store.append_each(log_ids, draft, now, push=push))
 
     def patch_message(self, log_id: str, message: Message, now: Millis) -> Awaitable[Message]:
         return self._queued(lambda: self._store.patch_message(log_id, message, now))
@@ -261,6 +282,59 @@ class PacedStore:
     async def find_document(self, name: str) -> bytes | None:
         await trio.lowlevel.checkpoint()
         return await self._store.find_document(name)
+
+    async def push_jobs(self, limit: int) -> list[Job]:
+        await trio.lowlevel.checkpoint()
+        return await self._store.push_jobs(limit)
+
+    def queue_pushes(
+        self, job: Job, notifications: Sequence[Notification], badges: Mapping[str, int], now: Millis, *, done: bool
+    ) -> Awaitable[None]:
+        return self._queued(lambda: self._store.queue_pushes(job, notifications, badges, now, done=done))
+
+    async def due_pushes(self, now: Millis, limit: int, besides: Collection[str] = ()) -> list[DuePush]:
+        await trio.lowlevel.checkpoint()
+        return await self._store.due_pushes(now, limit, besides)
+
+    async def next_push_due(self) -> Millis | None:
+        await trio.lowlevel.checkpoint()
+        return await self._store.next_push_due()
+
+    def settle_push(self, push: DuePush, now: Millis) -> Awaitable[None]:
+        return self._queued(lambda: self._store.settle_push(push, now))
+
+    def postpone_push(self, push: DuePush, due: Millis, *, tried: bool = True) -> Awaitable[None]:
+        return self._queued(lambda: self._store.postpone_push(push, due, tried=tried))
+
+    def drop_pushes(self, target: str) -> Awaitable[int]:
+        return self._queued(lambda: self._store.drop_pushes(target))
+
+    async def count_pushes(self) -> Waiting:
+        await trio.lowlevel.checkpoint()
+        return await self._store.count_pushes()
+
+    async def find_installation(self, installation_id: str) -> Installation | None:
+        await trio.lowlevel.checkpoint()
+        return await self._store.find_installation(installation_id)
+
+    async def find_device(self, name: str) -> Installation | None:
+        await trio.lowlevel.checkpoint()
+        return await self._store.find_device(name)
+
+    async def installations_of(self, channel: str) -> list[Installation]:
+        await trio.lowlevel.checkpoint()
+        return await self._store.installations_of(channel)
+
+    async def scan_installations(self) -> AsyncGenerator[Installation, None]:
+        async with aclosing(self._store.scan_installations()) as scan:
+            async for installation in scan:
+                await trio.lowlevel.checkpoint()
+                yield installation
+
+    def change_installation(
+        self, installation_id: str, change: Callable[[Installation | None], Installation | None]
+    ) -> Awaitable[Installation | None]:
+        return self._queued(lambda: self._store.change_installation(installation_id, change))
 
     def retire(self, rules: Retention, now: Millis) -> Awaitable[int]:
         return self._queued(lambda: self._store.retire(rules, now))

@@ -15,14 +15,16 @@ from fastim.core.broadcast import Broadcast
 from fastim.core.conversation import Conversation, Kind
 from fastim.core.errors import ConversationNotFound, MessageNotFound, Unavailable
 from fastim.core.ids import personal_log
+from fastim.core.installation import Installation
 from fastim.core.message import Draft, Message, Position, Span, place
 from fastim.core.notice import Addressed, Notice
+from fastim.core.push import Job, Notification
 from fastim.core.retention import Retention
 from fastim.core.session import Grant
 from fastim.core.standing import Role, Standing
 from fastim.core.units import Millis
 from fastim.core.will import Holder, Will
-from fastim.ports.store import Appended, ApplicationStore, Stay
+from fastim.ports.store import Appended, ApplicationStore, DuePush, Stay
 from tests.fakes.running import explored, on_trio, schedules
 from tests.fakes.store import PacedStore
 
@@ -32,6 +34,9 @@ NOTICE = Notice("joined", TEA.id, Millis(5), by="tom")
 FIRST = Message("id", Millis(5), 1, "tom", b"new")
 WILL = Will("tom", TEA.id, "id", Draft("tom", b"bye"), 1, Holder(1, Millis(1), "phone"))
 BROADCAST = Broadcast(NEWS.id, place(Draft("", b"news"), "id", Millis(5), 0), Millis(9))
+JOB = Job("", TEA.id, TEA.id, Millis(5), ("jerry",))
+PUSH = Notification("phone", "id", TEA.id, "jerry", "3" * 24, "{}", Millis(9))
+PHONE = Installation("3" * 24, "ios", Millis(1), Millis(1), token="t", channels=("jerry",))
 Step = Callable[[ApplicationStore], Awaitable[Any]]
 
 STEPS: list[Step] = [
@@ -64,6 +69,15 @@ STEPS: list[Step] = [
     lambda store: store.delete_broadcast("id"),
     lambda store: store.saw_broadcasts("tom", Millis(5)),
     lambda store: store.log_in("tom", "token", Grant("tag", "device", 1, Millis(9)), Millis(5)),
+    lambda store: store.append(TEA.id, Draft("tom", b"hi"), Millis(6), push=JOB),
+    lambda store: store.append_each([TEA.id, TEA.id], Draft("tom", b"hi"), Millis(6), push=JOB),
+    lambda store: store.queue_pushes(
+        JOB, [PUSH, replace(PUSH, message_id="next")], {PHONE.id: 2}, Millis(6), done=True
+    ),
+    lambda store: store.settle_push(DuePush(Millis(6), 0, PUSH), Millis(7)),
+    lambda store: store.postpone_push(DuePush(Millis(6), 0, PUSH), Millis(8)),
+    lambda store: store.drop_pushes("phone"),
+    lambda store: store.change_installation(PHONE.id, lambda before: PHONE if before is None else None),
     lambda store: store.retire(Retention(history=Millis(1), notices=Millis(1)), Millis(7)),
 ]
 
@@ -74,6 +88,12 @@ async def outcome(step: Step, store: ApplicationStore) -> object:
         result = await step(store)
     except (ConversationNotFound, MessageNotFound, Unavailable) as error:
         return type(error)
+    if isinstance(result, list):
+        return [without_id(one) for one in result]
+    return without_id(result)
+
+
+def without_id(result: object) -> object:
     return replace(result, message=replace(result.message, id="")) if isinstance(result, Appended) else result
 
 
@@ -101,6 +121,11 @@ async def sight(store: ApplicationStore) -> list[object]:
         [await store.find_stay("tom", "phone"), await store.stays()],
         [await store.broadcasts(), await store.broadcasts(Millis(5))],
         await store.count_users(0),
+        [[replace(one, message_id="") for one in await store.push_jobs(9)], await store.count_pushes()],
+        [await store.due_pushes(Millis(9), 9), await store.due_pushes(Millis(9), 9, ["phone"])],
+        await store.next_push_due(),
+        [await store.find_installation(PHONE.id), await store.find_device("t")],
+        [await store.installations_of("jerry"), [one async for one in store.scan_installations()]],
     ]
 
 

@@ -21,10 +21,12 @@ from fastim.service.sessions import Opening, open_session
 from tests.fakes.bus import RecordingBus
 from tests.fakes.clock import SettableClock
 from tests.fakes.directory import PlainDirectory
+from tests.fakes.hooks import PlainHooks
 from tests.fakes.ingress import CountingIngress
 from tests.fakes.lanes import TrioLanes
 from tests.fakes.logs import PlainLogs
 from tests.fakes.pace import TrioPace
+from tests.fakes.pusher import PlainPusher
 from tests.fakes.store import PacedStore
 from tests.fakes.words import PlainWords
 
@@ -49,6 +51,8 @@ class World:
         self.rooms = LocalRooms(self.logs)
         self.words = PlainWords()
         self.ingress = CountingIngress()
+        self.hooks = PlainHooks()
+        self.pusher = PlainPusher()
         self.io = Io(
             application=application,
             policy=policy,
@@ -61,6 +65,8 @@ class World:
             pace=TrioPace(),
             words=self.words,
             ingress=self.ingress,
+            hooks=self.hooks,
+            pusher=self.pusher,
             entropy=random.Random(7).randbytes,
         )
         self._numbers = count(1)

@@ -18,19 +18,23 @@ from fastim.runtime.deadlines import Deadlines
 from fastim.runtime.delivery import Delivery
 from fastim.runtime.dispatch import Dispatcher, Tenant
 from fastim.runtime.gateway import Gateway
+from fastim.runtime.hooks import LocalHooks
 from fastim.runtime.ingress import Governor, LocalIngress
 from fastim.runtime.lanes import LocalLanes
 from fastim.runtime.limits import LimitCounters
 from fastim.runtime.outbound import fanout_of
+from fastim.runtime.outbox import Outbox
 from fastim.runtime.pace import SharedPace
 from fastim.runtime.presence import Presence
 from fastim.runtime.quotas import Quotas
 from fastim.runtime.room_logs import RoomLogs
 from fastim.runtime.rooms import LocalRooms
+from fastim.runtime.service_hook import ServiceHook
+from fastim.runtime.story import Stories
 from fastim.runtime.words import LocalWords
 from fastim.service.io import Io
 from fastim.settings import Delivery as DeliverySettings
-from fastim.settings import Limits, Words
+from fastim.settings import Hooks, Limits, Push, Words
 from fastim.wire import messages2_pb2 as pb
 from tests.fakes.clock import SettableClock
 
@@ -195,21 +199,32 @@ async def running_node(
     deliveries = Delivery(presence, logs)
     counters = LimitCounters()
     ingress = LocalIngress(limits or Limits(), counters, Governor(0), asyncio.get_running_loop().time)
+    hooks = LocalHooks([], Hooks())
+    outbox = Outbox([], Push(), hooks)
+    rooms = LocalRooms(logs)
+    stories = Stories(clock, deliveries, rooms)
+    outbox.on_word = stories.hear_word
     io = Io(
         application=application,
         policy=Policy(),
         store=part,
         lanes=LocalLanes(),
-        bus=InProcessBus(deliveries.deliver),
+        bus=InProcessBus(deliveries.deliver, stories.hear),
         directory=presence,
-        rooms=LocalRooms(logs),
+        rooms=rooms,
         clock=clock,
         pace=SharedPace(),
         words=listed,
         ingress=ingress,
+        hooks=hooks,
+        pusher=outbox,
         entropy=random.Random(7).randbytes,
+        story=stories,
     )
-    tenant = Tenant(application, io, presence, deliveries, logs, ingress, listed)
+    services = ServiceHook(None)
+    tenant = Tenant(
+        application, io, presence, deliveries, logs, ingress, listed, hooks, services, outbox, stories=stories
+    )
     node = Node(limits or Limits(), delivery, tenant, clock, memory, fanout, counters)
     try:
         yield node

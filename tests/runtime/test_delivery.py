@@ -26,6 +26,7 @@ from fastim.core.events import (
 )
 from fastim.core.message import Message
 from fastim.core.policy import WATCHED_MAX
+from fastim.core.session import Ending
 from fastim.core.standing import Role
 from fastim.core.units import Millis
 from fastim.settings import Delivery
@@ -294,12 +295,12 @@ class TestWhoIsTold:
     async def test_those_who_were_ended_are_reported(self) -> None:
         async with running_node() as node:
             party = await Party.gather(node)
-            ended: list[int] = []
-            node.tenant.delivery.ended = lambda session: ended.append(session.number)
+            ended: list[tuple[int, Ending]] = []
+            node.tenant.delivery.ended = lambda session, ending: ended.append((session.number, ending))
             numbers = [party.number("phone"), party.number("pc")]
             node.tenant.delivery.deliver(SessionEvicted(numbers[1], "tom", silently=False))
             node.tenant.delivery.deliver(ClientKicked("tom", "", node.clock.now()))
-            assert ended == numbers[::-1]
+            assert ended == [(numbers[1], Ending.CONFLICT), (numbers[0], Ending.KICKED)]
 
     @pytest.mark.parametrize("kind", Event.__subclasses__())
     def test_every_kind_of_event_has_a_test_here(self, kind: type[Event]) -> None:

@@ -23,8 +23,8 @@ OLD, NEW = "4.3.1", "5.0.0-rc.8"
 ALL_WAYS = list(itertools.product((OLD, NEW), ("binary", "base64")))
 BOTH = [(OLD, "base64"), (NEW, "binary")]
 """Enough where it matters what the server keeps and not what its frames look like."""
-ONLY_IN = {"offline_messages_are_pushed": OLD}
-"""Scenarios about what one version alone has."""
+ONLY_IN = {"offline_messages_are_pushed": OLD, "devices_register_for_push": NEW}
+"""Scenarios about what one version alone has, or neither."""
 
 pytestmark = pytest.mark.slow
 

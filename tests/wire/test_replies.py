@@ -9,10 +9,14 @@ from fastim.core.errors import (
     CodedError,
     ConversationFull,
     ConversationNotFound,
+    ConversationRejected,
+    HookFailed,
     InvalidLogin,
     InvalidTarget,
     MessageNotOwned,
+    MessageRejected,
     MessageTooLong,
+    PatchRejected,
     RankTooLow,
     SessionRequired,
 )
@@ -396,6 +400,38 @@ class TestErrors:
         assert refusal(commands.Send(C, b"", 0), MessageTooLong("9 bytes of at most 5")) == Generic(
             cmd=pb.ack, i=1, peerId="tom", service=2, ackMessage=pb.AckCommand(code=4109, reason="FRAME_TOO_LONG")
         )
+
+    def test_a_hook_that_refuses_a_message_has_its_say_in_the_ack(self) -> None:
+        assert refusal(commands.Send(C, b"", 0), MessageRejected(77, "be nice")) == Generic(
+            cmd=pb.ack,
+            i=1,
+            peerId="tom",
+            service=2,
+            ackMessage=pb.AckCommand(code=4402, reason="MESSAGE_REJECTED_BY_APP", appCode=77, appMsg="be nice"),
+        )
+
+    @pytest.mark.parametrize(
+        ("error", "code", "reason"),
+        [
+            (ConversationRejected(-3, "no"), 4305, "CONVERSATION_REJECTED_BY_APP"),
+            (PatchRejected(-3, "no"), 4405, "MESSAGE_UPDATE_REJECTED_BY_APP"),
+        ],
+    )
+    def test_and_of_anything_else_in_the_error(self, error: CodedError, code: int, reason: str) -> None:
+        told = refusal(commands.AddMembers(C, ("a",)), error).errorMessage
+        assert told == pb.ErrorCommand(code=code, reason=reason, appCode=-3, appMsg="no")
+
+    def test_a_hook_that_says_nothing_is_not_made_to_say_zero(self) -> None:
+        """No optional field has a default written into it. Source: wire protocol, envelope rules."""
+        ack = refusal(commands.Send(C, b"", 0), MessageRejected()).ackMessage
+        error = refusal(commands.CountMembers(C), ConversationRejected()).errorMessage
+        for told in (ack, error):
+            assert not told.HasField("appCode")
+            assert not told.HasField("appMsg")
+
+    def test_a_hook_that_does_not_answer_is_an_error_of_the_servers(self) -> None:
+        ack = refusal(commands.Send(C, b"", 0), HookFailed()).ackMessage
+        assert (ack.code, ack.reason) == (4200, "INTERNAL_ERROR")
 
     def test_those_who_failed_are_grouped_by_the_reason(self) -> None:
         reply = replies.MembersChanged(

@@ -12,9 +12,11 @@ from fastim.adapters.lmdb.environment import Environment, Tables
 from fastim.adapters.lmdb.keys import APPLICATION_BYTES, sequence_key, token_hour_key, token_value
 from fastim.adapters.lmdb.records import (
     Place,
+    PushCounts,
     decode_head,
     decode_membership,
     decode_message,
+    decode_push_counts,
     encode_packed,
 )
 from fastim.core.conversation import Conversation
@@ -36,8 +38,8 @@ class Batch:
 
     Attributes:
         conversations: Those stored in this transaction, ``None`` for those deleted, for the cache of whoever reads.
-        written_bytes: What messages, heads and memberships took since somebody set it to 0, rather too much: each of
-            them a page besides its content.
+        written_bytes: What messages, heads, memberships and notifications took since somebody set it to 0, rather too
+            much: each of them a page besides its content.
     """
 
     transaction: lmdb.Transaction[bytes]
@@ -46,6 +48,7 @@ class Batch:
     def __init__(self) -> None:
         self.heads: _WrittenOnce[Head] = _WrittenOnce(decode_head)
         self.memberships: _WrittenOnce[Membership] = _WrittenOnce(decode_membership)
+        self.push_counts: _WrittenOnce[PushCounts] = _WrittenOnce(decode_push_counts)
         self.conversations: dict[tuple[AppNumber, str], Conversation | None] = {}
         self.written_bytes = 0
         self._token_hours: dict[bytes, list[bytes]] = {}
@@ -59,10 +62,12 @@ class Batch:
         self.tables = environment.tables
         self.heads.begin(self.transaction, self.tables.heads)
         self.memberships.begin(self.transaction, self.tables.memberships)
+        self.push_counts.begin(self.transaction, self.tables.push_counts)
 
     def commit(self) -> None:
         """Write what is still held back, and commit: it is on disk when this returns."""
         self.settle()
+        self.push_counts.flush()
         self._flush_token_hours()
         self.transaction.commit()
         for number, place in self._moved.items():
@@ -80,6 +85,7 @@ class Batch:
         """Forget the transaction, begun or not, and everything that was learnt in it."""
         self.heads.forget()
         self.memberships.forget()
+        self.push_counts.forget()
         self.conversations = {}
         self._token_hours.clear()
         self._moved.clear()
@@ -95,6 +101,14 @@ class Batch:
         record = encode_packed(message)
         self.transaction.put(scope + sequence_key(message.sequence), record, db=self.tables.messages)
         self.written_bytes += len(record) + _PAGE_BYTES
+
+    def put_counted(self, key: bytes, record: bytes, table: lmdb._Database) -> bool:
+        """Store something large; whether it was not there before."""
+        self.written_bytes += len(record) + _PAGE_BYTES
+        fresh = self.transaction.put(key, record, overwrite=False, db=table)
+        if not fresh:
+            self.transaction.put(key, record, db=table)
+        return fresh
 
     def put_token(
         self, key: bytes, scope: bytes, timestamp: Millis, sequence: int, *, anew: bool = False

@@ -42,11 +42,26 @@ The tables::
     use_expiries           application, that moment, hash                 nothing
     purges                 application, conversation                      Conversation as it was, JSON
     documents              application, name                              the document's bytes
+    push_jobs              application, message id                        Job
+    push_targets           application, hash of the target                Target
+    push_queues            application, queue, number                     Notification
+    push_messages          application, queue, hash of the message id     number
+    push_dues              application, due, hash of the target           nothing
+    push_drops             application, queue                             nothing
+    push_counts            application                                    PushCounts
+    installations          application, installation                      Installation, JSON
+    installation_channels  application, hash of the channel, installation nothing
+    installation_names     application, hash of the kind and the name     installation
 
 The number in ``token_hours`` is the next one in that hour, counted from the records that are there: LMDB's own numbers
 of its transactions begin again in a compacted copy. A key in it may lead to no token any more, or to one of a later
 hour. The owner of a notice is a client, or the conversation whose members it is for; the number keeps apart those of
 one moment. A conversation is in ``purges`` from when it was deleted until nothing of it is left.
+
+A target is in ``push_targets``, and in ``push_dues``, while something waits for it. What waits is in a queue, whose
+number is never given again in the application, numbered in the order of coming. When all of it is dropped only the
+target goes at once; the queue is in ``push_drops`` until nothing of it is left. An installation's id is its bare UTF-8,
+always at the end.
 
 Messages are keyed by sequence only. Timestamps, ids and sequences grow together in a conversation, so a place in time
 is found by bisection (20 probes in a million), and an append is spared the second index. All sequences from the head's
@@ -72,11 +87,14 @@ CONVERSATION_BYTES = 13
 SCOPE_BYTES = APPLICATION_BYTES + CONVERSATION_BYTES
 """Of a conversation's scope, and of the part of a personal log's that its ``memberships`` and ``tokens`` have."""
 SEQUENCE_BYTES = 8
+QUEUE_BYTES = 8
+HASH_BYTES = 16
 MOMENT_BYTES = 8
 NUMBER_BYTES = 4
 TOKEN_KEY_BYTES = SCOPE_BYTES + 16
 HOUR_MILLIS = 3_600_000
 
+_INSTALLATION_ID_MAX_BYTES = 64
 _CLIENT_ID_MAX_BYTES = 4 * CLIENT_ID_MAX_CHARACTERS
 _NORMAL, _TEMPORARY, _PERSONAL = b"\x00", b"\x01", b"\x02"
 _OF_CLIENT, _OF_CONVERSATION = b"\x00", b"\x01"
@@ -262,6 +280,25 @@ def use_hash(name: str) -> bytes:
 def device_hash(device: str) -> bytes:
     """16 bytes for a device's identity."""
     return hashlib.blake2b(device.encode(errors="surrogatepass"), digest_size=16).digest()
+
+
+def text_hash(text: str) -> bytes:
+    """16 bytes for a text of any length: a target of push, a channel, a message's id."""
+    return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=HASH_BYTES).digest()
+
+
+def installation_key(installation_id: str) -> bytes | None:
+    """The installation as it stands in keys, or ``None`` when none can be named so."""
+    try:
+        encoded = installation_id.encode()
+    except UnicodeEncodeError:
+        return None
+    return encoded if 0 < len(encoded) <= _INSTALLATION_ID_MAX_BYTES else None
+
+
+def queue_key(queue: int) -> bytes:
+    """8 bytes for a queue of notifications."""
+    return queue.to_bytes(QUEUE_BYTES)
 
 
 def moment_key(moment: int) -> bytes:

@@ -3,7 +3,8 @@
 The formats so far: the second has kicks and uses more than the first. The third has personal logs, patches, notices and
 all else that a table is new for; besides, a token knows its hour, members have acknowledged what they have read, and
 who is in a service conversation is found by the conversation, too. The fourth has documents more. The fifth knows which
-of the messages sent since are urgent, and a stay says from when on they were missed.
+of the messages sent since are urgent, and a stay says from when on they were missed. The sixth has installations, and
+what is to be pushed.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from time import perf_counter
 from typing import Any, Final, Protocol, TypeVar
@@ -19,13 +19,17 @@ from fastim.adapters.lmdb.changes import (
     clients,
     conversations,
     documents,
+    installations,
     messages,
     notices,
+    pushes,
     retire,
 )
 from fastim.adapters.lmdb.environment import Environment
 from fastim.adapters.lmdb.keys import (
+    APPLICATION_BYTES,
     CONVERSATION_BYTES,
+    HASH_BYTES,
     SCOPE_BYTES,
     after_application,
     client_key,
@@ -36,13 +40,16 @@ from fastim.adapters.lmdb.keys import (
     conversation_scope,
     device_hash,
     grant_hash,
+    installation_key,
     is_personal,
     log_id_of,
     log_scope,
     membership_key,
     moment_key,
     name_key,
+    queue_key,
     sequence_key,
+    text_hash,
     token_key,
     use_hash,
 )
@@ -50,16 +57,22 @@ from fastim.adapters.lmdb.page import NoticePage
 from fastim.adapters.lmdb.places import count_before
 from fastim.adapters.lmdb.reads import Reads
 from fastim.adapters.lmdb.records import (
+    PushCounts,
     Staying,
     decode_broadcast,
     decode_conversation,
     decode_grant,
+    decode_installation,
+    decode_job,
     decode_membership,
     decode_message,
     decode_moment,
+    decode_notification,
     decode_number,
+    decode_push_counts,
     decode_standing,
     decode_staying,
+    decode_target,
     decode_users,
     decode_will,
     encode_json,
@@ -70,15 +83,17 @@ from fastim.core.broadcast import Broadcast
 from fastim.core.conversation import Conversation
 from fastim.core.errors import ConversationNotFound
 from fastim.core.ids import AppNumber
+from fastim.core.installation import Installation
 from fastim.core.message import Draft, Message, Position, Span
 from fastim.core.notice import Addressed, Notice
+from fastim.core.push import Job, Notification
 from fastim.core.retention import Retention
 from fastim.core.session import Grant
 from fastim.core.standing import UNREMARKABLE, Standing
 from fastim.core.units import Millis
 from fastim.core.unread import Head, Membership
 from fastim.core.will import Holder, Will
-from fastim.ports.store import Acknowledged, Appended, Arrival, Joined, Stay, Subscription
+from fastim.ports.store import Acknowledged, Appended, Arrival, DuePush, Joined, Stay, Subscription, Waiting
 
 R = TypeVar("R")
 
@@ -265,17 +280,25 @@ class LmdbApplicationStore(Reads):
 
     # --- Messages -----------------------------------------------------------------------------------------------------
 
-    def append(self, log_id: str, draft: Draft, now: Millis, *, urgent: bool = False) -> Awaitable[Appended]:
+    def append(
+        self, log_id: str, draft: Draft, now: Millis, *, urgent: bool = False, push: Job | None = None
+    ) -> Awaitable[Appended]:
         place = self._place(log_id, draft)
         if place is None:
             return self._writes.submit(_unfound)
-        return self._writes.submit(partial(messages.append, *place, draft, now, urgent))
+        if push is None:
+            return self._writes.submit(partial(messages.append, *place, draft, now, urgent))
+        return self._writes.submit(partial(pushes.append_with_job, place, draft, now, urgent, push))
 
-    def append_each(self, log_ids: Sequence[str], draft: Draft, now: Millis) -> Awaitable[list[Appended]]:
+    def append_each(
+        self, log_ids: Sequence[str], draft: Draft, now: Millis, *, push: Job | None = None
+    ) -> Awaitable[list[Appended]]:
         places = [place for log_id in log_ids if (place := self._place(log_id, draft)) is not None]
         if len(places) < len(log_ids):
             return self._writes.submit(_unfound)
-        return self._writes.submit(partial(messages.append_each, places, draft, now))
+        if push is None:
+            return self._writes.submit(partial(messages.append_each, places, draft, now))
+        return self._writes.submit(partial(pushes.append_each_with_job, self._key, places, draft, now, push))
 
     def _place(self, log_id: str, draft: Draft) -> messages.Place | None:
         """What can be worked out here is: this thread has time while the writer's waits for the disk."""
@@ -605,6 +628,128 @@ class LmdbApplicationStore(Reads):
 
     def retire(self, rules: Retention, now: Millis) -> Awaitable[int]:
         return self._writes.submit(partial(retire.retire, self._number, rules, now))
+
+    # --- Push ---------------------------------------------------------------------------------------------------------
+
+    async def push_jobs(self, limit: int) -> list[Job]:
+        found: list[Job] = []
+
+        def note(transaction: lmdb.Transaction[bytes], key: bytes, stored: bytes) -> bool:
+            found.append(decode_job(stored))
+            return len(found) == limit
+
+        if limit > 0:
+            await self._visit(self._environment.tables.push_jobs, self._key, self._key, note)
+        return found
+
+    def queue_pushes(
+        self, job: Job, notifications: Sequence[Notification], badges: Mapping[str, int], now: Millis, *, done: bool
+    ) -> Awaitable[None]:
+        prepared = [
+            pushes.PreparedPush(text_hash(one.target), text_hash(one.message_id), encode_packed(one))
+            for one in notifications
+        ]
+        given = {
+            self._key + key: badge
+            for installation_id, badge in badges.items()
+            if (key := installation_key(installation_id)) is not None
+        }
+        return self._writes.submit(partial(pushes.queue_pushes, self._key, job, prepared, given, now, done))
+
+    async def due_pushes(self, now: Millis, limit: int, besides: Collection[str] = ()) -> list[DuePush]:
+        found: list[DuePush] = []
+        left_out = set(map(text_hash, besides))
+        last = moment_key(now)
+
+        def note(transaction: lmdb.Transaction[bytes], key: bytes, stored: bytes) -> bool:
+            if key[APPLICATION_BYTES:-HASH_BYTES] > last:
+                return True
+            tables, hashed = self._environment.tables, key[-HASH_BYTES:]
+            record = None if hashed in left_out else transaction.get(self._key + hashed, db=tables.push_targets)
+            if record is not None:
+                target = decode_target(record)
+                cursor = transaction.cursor(tables.push_queues)
+                if pushes.first_of(cursor, self._key + queue_key(target.queue)):
+                    found.append(DuePush(target.due, target.attempts, decode_notification(cursor.value())))
+                    left_out.add(hashed)  # it may be settled while others run, and the next one be due
+            return len(found) == limit
+
+        if limit > 0:
+            await self._visit(self._environment.tables.push_dues, self._key, self._key, note)
+        return found
+
+    async def next_push_due(self) -> Millis | None:
+        with self._environment.reading() as transaction:
+            cursor = transaction.cursor(self._environment.tables.push_dues)
+            if not cursor.set_range(self._key) or not cursor.key().startswith(self._key):
+                return None
+            return Millis(int.from_bytes(cursor.key()[APPLICATION_BYTES:-HASH_BYTES]))
+
+    def settle_push(self, push: DuePush, now: Millis) -> Awaitable[None]:
+        return self._writes.submit(partial(pushes.settle_push, self._key, push, now))
+
+    def postpone_push(self, push: DuePush, due: Millis, *, tried: bool = True) -> Awaitable[None]:
+        return self._writes.submit(partial(pushes.postpone_push, self._key, push, due, tried))
+
+    def drop_pushes(self, target: str) -> Awaitable[int]:
+        return self._writes.submit(partial(pushes.drop_pushes, self._key + text_hash(target)))
+
+    async def count_pushes(self) -> Waiting:
+        with self._environment.reading() as transaction:
+            stored = transaction.get(self._key, db=self._environment.tables.push_counts)
+        counts = PushCounts() if stored is None else decode_push_counts(stored)
+        return Waiting(counts.jobs, counts.targets, counts.notifications)
+
+    async def find_installation(self, installation_id: str) -> Installation | None:
+        key = installation_key(installation_id)
+        if key is None:
+            return None
+        with self._environment.reading() as transaction:
+            stored = transaction.get(self._key + key, db=self._environment.tables.installations)
+        return None if stored is None else decode_installation(stored)
+
+    async def find_device(self, name: str) -> Installation | None:
+        if not name:
+            return None
+        with self._environment.reading() as transaction:
+            tables = self._environment.tables
+            for kind in (installations.INSTALLATION, installations.TOKEN):
+                key = transaction.get(installations.name_key(self._key, kind, name), db=tables.installation_names)
+                stored = None if key is None else transaction.get(self._key + key, db=tables.installations)
+                if stored is not None:
+                    return decode_installation(stored)
+        return None
+
+    async def installations_of(self, channel: str) -> list[Installation]:
+        found: list[Installation] = []
+        prefix = self._key + text_hash(channel)
+
+        def note(transaction: lmdb.Transaction[bytes], key: bytes, stored: bytes) -> bool:
+            record = transaction.get(self._key + key[len(prefix) :], db=self._environment.tables.installations)
+            if record is not None:
+                found.append(decode_installation(record))
+            return False
+
+        await self._visit(self._environment.tables.installation_channels, prefix, prefix, note)
+        return found
+
+    async def scan_installations(self) -> AsyncGenerator[Installation, None]:
+        deadline = self._turns.begin()
+        start = self._key
+        while start:
+            stored, start = self._installations_from(start)
+            for record in stored:
+                yield decode_installation(record)
+                if perf_counter() > deadline:
+                    deadline = await self._turns.next()
+
+    def change_installation(
+        self, installation_id: str, change: Callable[[Installation | None], Installation | None]
+    ) -> Awaitable[Installation | None]:
+        key = installation_key(installation_id)
+        if key is None:
+            raise ValueError(f"{installation_id!r} is not an installation's id")
+        return self._writes.submit(partial(installations.change_installation, self._key + key, change))
 
     # --- What these lean on -------------------------------------------------------------------------------------------
 

@@ -123,6 +123,21 @@ class Reads:
                 more = cursor.prev()
         return stored, b""
 
+    def _installations_from(self, start: bytes) -> tuple[list[bytes], bytes]:
+        """Some records, from the key ``start`` on, and the key to go on from, empty when these are the last."""
+        stored: list[bytes] = []
+        size = 0
+        with self._environment.reading() as transaction:
+            cursor = transaction.cursor(self._environment.tables.installations)
+            more = cursor.set_range(start)
+            while more and cursor.key().startswith(self._key):
+                if len(stored) == _SCAN_RECORDS or size > _SCAN_BYTES:
+                    return stored, cursor.key()
+                stored.append(cursor.value())
+                size += len(stored[-1])
+                more = cursor.next()
+        return stored, b""
+
     async def _visit_memberships(self, client_id: str, visit: Visit) -> None:
         """Visit each membership of the client."""
         client = client_key(client_id)

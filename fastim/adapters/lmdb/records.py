@@ -10,15 +10,17 @@ from msgspec import Struct
 from fastim.core.application import Application
 from fastim.core.broadcast import Broadcast
 from fastim.core.conversation import Conversation
+from fastim.core.installation import Installation
 from fastim.core.message import Message
 from fastim.core.notice import Notice
+from fastim.core.push import Job, Notification
 from fastim.core.session import Grant
 from fastim.core.standing import Standing
 from fastim.core.units import Millis
 from fastim.core.unread import Head, Membership
 from fastim.core.will import Will
 
-FORMAT = 5
+FORMAT = 6
 """The version of tables, keys and values; a store that has a higher one is not opened."""
 
 
@@ -85,6 +87,37 @@ class Users(Struct, frozen=True, array_like=True):
     last_number: int = 0
 
 
+class Target(Struct, frozen=True, array_like=True):
+    """Something that is sent notifications, while some wait for it.
+
+    Attributes:
+        queue: Where they are.
+        due: When the first of them is to be sent.
+        attempts: How often that was tried in vain.
+        next_number: What the next one in the queue gets.
+        waiting: How many they are.
+    """
+
+    queue: int
+    due: Millis
+    attempts: int = 0
+    next_number: int = 0
+    waiting: int = 0
+
+
+class PushCounts(Struct, frozen=True, array_like=True):
+    """What is in an application's outbox.
+
+    Attributes:
+        last_queue: The last number that was given to a queue.
+    """
+
+    jobs: int = 0
+    targets: int = 0
+    notifications: int = 0
+    last_queue: int = 0
+
+
 class Place(Struct, frozen=True, array_like=True):
     """How far a round of retiring has got.
 
@@ -111,9 +144,14 @@ decode_staying = msgspec.msgpack.Decoder(Staying).decode
 decode_users = msgspec.msgpack.Decoder(Users).decode
 decode_visitor = msgspec.msgpack.Decoder(Visitor).decode
 decode_moment = msgspec.msgpack.Decoder(Millis).decode
+decode_job = msgspec.msgpack.Decoder(Job).decode
+decode_notification = msgspec.msgpack.Decoder(Notification).decode
+decode_target = msgspec.msgpack.Decoder(Target).decode
+decode_push_counts = msgspec.msgpack.Decoder(PushCounts).decode
 decode_number = msgspec.msgpack.Decoder(int).decode
 
 encode_json = msgspec.json.Encoder().encode
 decode_conversation = msgspec.json.Decoder(Conversation).decode
+decode_installation = msgspec.json.Decoder(Installation).decode
 decode_notice = msgspec.json.Decoder(Notice).decode
 decode_application = msgspec.json.Decoder(Application).decode

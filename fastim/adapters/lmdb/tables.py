@@ -39,3 +39,13 @@ class Tables(NamedTuple):
     use_expiries: lmdb._Database
     purges: lmdb._Database
     documents: lmdb._Database
+    push_jobs: lmdb._Database
+    push_targets: lmdb._Database
+    push_queues: lmdb._Database
+    push_messages: lmdb._Database
+    push_dues: lmdb._Database
+    push_drops: lmdb._Database
+    push_counts: lmdb._Database
+    installations: lmdb._Database
+    installation_channels: lmdb._Database
+    installation_names: lmdb._Database

@@ -33,6 +33,7 @@ from fastim.adapters.lmdb.checks.conversations import (
 )
 from fastim.adapters.lmdb.checks.findings import PROBLEMS_MAX, Findings
 from fastim.adapters.lmdb.checks.logs import check_messages, check_patches, check_tokens, check_urgent_messages
+from fastim.adapters.lmdb.checks.pushes import check_installations, check_jobs, check_outbox
 from fastim.adapters.lmdb.environment import Tables, open_beside, open_tables, require_current
 from fastim.core.errors import SettingsError
 
@@ -57,6 +58,9 @@ _CHECKS: Final[tuple[Callable[[Findings], None], ...]] = (
     check_broadcasts,
     check_grants,
     check_uses,
+    check_jobs,
+    check_outbox,
+    check_installations,
 )
 
 

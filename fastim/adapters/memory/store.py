@@ -4,7 +4,17 @@ A write is done by the time its call returns; awaiting it gives the result at on
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Collection,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from hashlib import sha256
 from os import urandom
 from typing import Any, Final, Generic, TypeVar
@@ -24,22 +34,25 @@ from fastim.core.ids import (
     message_id,
     personal_log,
 )
+from fastim.core.installation import Installation
 from fastim.core.message import Draft, Message, Position, Span, next_timestamp, place
 from fastim.core.notice import Addressed, Notice
 from fastim.core.policy import REJOIN_MILLIS, URGENT_KEPT_MILLIS
+from fastim.core.push import Job, Notification
 from fastim.core.retention import Retention
 from fastim.core.session import Grant
 from fastim.core.standing import UNREMARKABLE, Standing
 from fastim.core.units import Millis
 from fastim.core.unread import Head, Membership, advance, all_read
 from fastim.core.will import Holder, Will
-from fastim.ports.store import Acknowledged, Appended, Arrival, Joined, Stay, Subscription
+from fastim.ports.store import Acknowledged, Appended, Arrival, DuePush, Joined, Stay, Subscription, Waiting
 
 TOKENS_KEPT = Millis(7 * 24 * 3_600_000)
 
 _HOUR_MILLIS = 3_600_000
 _DAY_MILLIS = 24 * _HOUR_MILLIS
 _SWEEP_STEP = 500
+_INSTALLATION_ID_MAX_BYTES = 64
 
 R = TypeVar("R")
 
@@ -138,6 +151,9 @@ class MemoryApplicationStore:
         self._grants: dict[tuple[str, bytes], Grant] = {}
         self._kicks: dict[str, Millis] = {}
         self._uses: dict[str, Millis] = {}
+        self._jobs: dict[str, Job] = {}
+        self._queues: dict[str, _Queue] = {}
+        self._installations: dict[str, Installation] = {}
 
     async def find_conversation(self, conversation_id: str) -> Conversation | None:
         return self._conversations.get(conversation_id)
@@ -242,7 +258,9 @@ class MemoryApplicationStore:
     async def refused_conversations(self, client_id: str) -> list[str]:
         return sorted(self._refused.get(client_id, ()), key=_age)
 
-    def append(self, log_id: str, draft: Draft, now: Millis, *, urgent: bool = False) -> Awaitable[Appended]:
+    def append(
+        self, log_id: str, draft: Draft, now: Millis, *, urgent: bool = False, push: Job | None = None
+    ) -> Awaitable[Appended]:
         if self._store.closed:
             return _closed()
         if self._opened_log(log_id) is None:
@@ -250,6 +268,7 @@ class MemoryApplicationStore:
         appended = self._append(log_id, draft, now)
         if urgent and appended.fresh:
             self._urgent.setdefault(log_id, []).append(appended.message.position)
+        self._keep_job(push, [appended], alone=True)
         return Done(appended)
 
     def _append(self, log_id: str, draft: Draft, now: Millis) -> Appended:
@@ -279,15 +298,26 @@ class MemoryApplicationStore:
             self._tokens[token] = message
         return Appended(message, fresh=True)
 
-    def append_each(self, log_ids: Sequence[str], draft: Draft, now: Millis) -> Awaitable[list[Appended]]:
+    def append_each(
+        self, log_ids: Sequence[str], draft: Draft, now: Millis, *, push: Job | None = None
+    ) -> Awaitable[list[Appended]]:
         if self._store.closed:
             return _closed()
-        logs = [self._opened_log(log_id) for log_id in log_ids]
-        if None in logs:
+        # One that is not there must not leave the others opened.
+        if not all(log_id in self._logs or self._has_personal_logs(log_owner(log_id)) for log_id in log_ids):
             return Failed(ConversationNotFound())
-        latest = max((next_timestamp(log.head.timestamp, now) for log in logs if log is not None), default=now)
+        logs = filter(None, map(self._opened_log, log_ids))
+        latest = max((next_timestamp(log.head.timestamp, now) for log in logs), default=now)
         draft = replace(draft, id=message_id(latest, urandom(MESSAGE_ENTROPY_BYTES)))
-        return Done([self._append(log_id, draft, latest) for log_id in log_ids])
+        appended = [self._append(log_id, draft, latest) for log_id in log_ids]
+        self._keep_job(push, appended, alone=False)
+        return Done(appended)
+
+    def _keep_job(self, push: Job | None, appended: Sequence[Appended], *, alone: bool) -> None:
+        fresh = next((one.message for one in appended if one.fresh), None)
+        if push is not None and fresh is not None:
+            sequence = fresh.sequence if alone else 0
+            self._jobs[fresh.id] = replace(push, message_id=fresh.id, timestamp=fresh.timestamp, sequence=sequence)
 
     def patch_message(self, log_id: str, message: Message, now: Millis) -> Awaitable[Message]:
         if self._store.closed:
@@ -529,6 +559,110 @@ class MemoryApplicationStore:
     async def find_document(self, name: str) -> bytes | None:
         return self._documents.get(name)
 
+    async def push_jobs(self, limit: int) -> list[Job]:
+        return [self._jobs[message_id] for message_id in sorted(self._jobs, key=_utf8)[: max(limit, 0)]]
+
+    def queue_pushes(
+        self, job: Job, notifications: Sequence[Notification], badges: Mapping[str, int], now: Millis, *, done: bool
+    ) -> Awaitable[None]:
+        if self._store.closed:
+            return _closed()
+        for notification in notifications:
+            queue = self._queues.setdefault(notification.target, _Queue(now))
+            queue.waiting.setdefault(notification.message_id, notification)
+        for installation_id, badge in badges.items():
+            installation = self._installations.get(installation_id)
+            if installation is not None:
+                self._installations[installation_id] = replace(installation, badge=badge)
+        if done:
+            self._jobs.pop(job.message_id, None)
+        elif job.message_id in self._jobs:
+            self._jobs[job.message_id] = job
+        return Done(None)
+
+    async def due_pushes(self, now: Millis, limit: int, besides: Collection[str] = ()) -> list[DuePush]:
+        due = [target for target, queue in self._queues.items() if queue.due <= now and target not in besides]
+        due.sort(key=lambda target: self._queues[target].due)
+        return [self._queues[target].first for target in due[: max(limit, 0)]]
+
+    async def next_push_due(self) -> Millis | None:
+        return min((queue.due for queue in self._queues.values()), default=None)
+
+    def settle_push(self, push: DuePush, now: Millis) -> Awaitable[None]:
+        if self._store.closed:
+            return _closed()
+        target, message_id = push.notification.target, push.notification.message_id
+        queue = self._queues.get(target)
+        if queue is None or message_id not in queue.waiting:
+            return Done(None)
+        if queue.first.notification.message_id == message_id:
+            queue.due, queue.attempts = now, 0
+        del queue.waiting[message_id]
+        if not queue.waiting:
+            del self._queues[target]
+        return Done(None)
+
+    def postpone_push(self, push: DuePush, due: Millis, *, tried: bool = True) -> Awaitable[None]:
+        if self._store.closed:
+            return _closed()
+        queue = self._queues.get(push.notification.target)
+        if queue is not None and queue.first == push:
+            queue.due, queue.attempts = due, push.attempts + tried
+        return Done(None)
+
+    def drop_pushes(self, target: str) -> Awaitable[int]:
+        if self._store.closed:
+            return _closed()
+        queue = self._queues.pop(target, None)
+        return Done(0 if queue is None else len(queue.waiting))
+
+    async def count_pushes(self) -> Waiting:
+        waiting = sum(len(queue.waiting) for queue in self._queues.values())
+        return Waiting(len(self._jobs), len(self._queues), waiting)
+
+    async def find_installation(self, installation_id: str) -> Installation | None:
+        return self._installations.get(installation_id)
+
+    async def find_device(self, name: str) -> Installation | None:
+        known = self._installations.values()
+        if not name:
+            return None
+        named = next((one for one in known if one.installation_id == name), None)
+        return named or next((one for one in known if one.token == name), None)
+
+    async def installations_of(self, channel: str) -> list[Installation]:
+        return [one for one in self._by_age() if channel in one.channels]
+
+    async def scan_installations(self) -> AsyncGenerator[Installation, None]:
+        for installation in self._by_age():
+            if self._installations.get(installation.id) is not None:  # it may have gone meanwhile
+                yield self._installations[installation.id]
+
+    def _by_age(self) -> list[Installation]:
+        return sorted(self._installations.values(), key=lambda installation: _utf8(installation.id))
+
+    def change_installation(
+        self, installation_id: str, change: Callable[[Installation | None], Installation | None]
+    ) -> Awaitable[Installation | None]:
+        if not 0 < len(_utf8(installation_id)) <= _INSTALLATION_ID_MAX_BYTES:
+            raise ValueError(f"{installation_id!r} is not an installation's id")
+        if self._store.closed:
+            return _closed()
+        try:
+            changed = change(self._installations.get(installation_id))
+        except Exception as error:
+            return Failed(error)
+        if changed is None:
+            self._installations.pop(installation_id, None)
+            return Done(None)
+        if changed.id != installation_id:
+            return Failed(ValueError(f"the id of installation {installation_id} cannot change"))
+        names = _names(changed)
+        for other in [one for one in self._installations.values() if names & _names(one)]:
+            del self._installations[other.id]
+        self._installations[installation_id] = changed
+        return Done(changed)
+
     def retire(self, rules: Retention, now: Millis) -> Awaitable[int]:
         if self._store.closed:
             return _closed()
@@ -600,11 +734,14 @@ class MemoryApplicationStore:
 
     def _opened_log(self, log_id: str) -> "_Log | None":
         """The log; a personal one is made when its conversation has such logs."""
-        conversation_id, client_id = log_owner(log_id)
-        conversation = self._conversations.get(conversation_id)
-        if client_id and conversation is not None and conversation.kind is Kind.SYSTEM:
+        if self._has_personal_logs(log_owner(log_id)):
             return self._logs.setdefault(log_id, _Log())
         return self._logs.get(log_id)
+
+    def _has_personal_logs(self, owner: tuple[str, str]) -> bool:
+        """Whether that is a client's log in a service conversation that is there."""
+        conversation = self._conversations.get(owner[0])
+        return owner[1] != "" and conversation is not None and conversation.kind is Kind.SYSTEM
 
     def _messages(self, log_id: str) -> list[Message]:
         """All that the log has, places of deleted messages too."""
@@ -703,6 +840,23 @@ class _Log:
         return self.head.first - 1 + bisect_right(self.messages, upto.timestamp, key=lambda message: message.timestamp)
 
 
+class _Queue:
+    """What waits for a target, by message id, and when the first of it is due.
+
+    Args:
+        due: The moment.
+    """
+
+    def __init__(self, due: Millis) -> None:
+        self.due = due
+        self.attempts = 0
+        self.waiting: dict[str, Notification] = {}
+
+    @property
+    def first(self) -> DuePush:
+        return DuePush(self.due, self.attempts, next(iter(self.waiting.values())))
+
+
 K = TypeVar("K")
 
 
@@ -724,6 +878,16 @@ def _position(message: Message) -> Position:
 def _age(conversation_id: str) -> tuple[str, bool]:
     digits = conversation_id.removeprefix(TEMPORARY_PREFIX)
     return digits, digits != conversation_id
+
+
+def _names(installation: Installation) -> set[tuple[str, str]]:
+    """What no two installations share."""
+    names = {
+        ("token", installation.token),
+        ("installation", installation.installation_id),
+        ("registration", installation.registration_id),
+    }
+    return {name for name in names if name[1]}
 
 
 def _hash(token: str) -> bytes:

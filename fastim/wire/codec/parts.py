@@ -1,8 +1,12 @@
 """Pieces that replies and pushes share."""
 
-from fastim.core.errors import CodedError
+from typing import TypeVar
+
+from fastim.core.errors import CodedError, RejectedByHook
 from fastim.core.standing import Role
 from fastim.wire import messages2_pb2 as pb
+
+Answer = TypeVar("Answer", pb.AckCommand, pb.ErrorCommand)
 
 INSTANT_MESSAGING = 2
 """``service`` of everything that is about messages; Swift and ObjC drop a push without it."""
@@ -16,6 +20,16 @@ def failure(error: CodedError, client_ids: tuple[str, ...] = ()) -> pb.ErrorComm
     entry = pb.ErrorCommand(code=error.code, reason=error.reason, pids=client_ids)
     if error.detail:
         entry.detail = error.detail
+    return told(error, entry)
+
+
+def told(error: CodedError, entry: Answer) -> Answer:
+    """``entry`` with what a hook of the application's has to say, if it was one that refused."""
+    if isinstance(error, RejectedByHook):
+        if error.app_code:
+            entry.appCode = error.app_code
+        if error.app_message:
+            entry.appMsg = error.app_message
     return entry
 
 

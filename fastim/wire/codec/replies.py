@@ -14,7 +14,7 @@ from fastim.core.replies import MemberReceipt, PartialFailure
 from fastim.core.units import iso
 from fastim.wire import messages2_pb2 as pb
 from fastim.wire.codec.notices import notices_of_js
-from fastim.wire.codec.parts import INSTANT_MESSAGING, failure, json_object, member_info
+from fastim.wire.codec.parts import INSTANT_MESSAGING, failure, json_object, member_info, told
 from fastim.wire.codec.requests import Request
 
 
@@ -31,7 +31,7 @@ def encode_reply(reply: replies.Reply, serial: int | None, client_id: str | None
 def encode_error(request: Request, error: CodedError, client_id: str | None) -> bytes:
     """The answer to a request that was refused: an ``ack`` with a code for a message, an ``error`` for all else."""
     if isinstance(request.command, commands.Send):
-        ack = pb.AckCommand(code=error.code, reason=error.reason)
+        ack = told(error, pb.AckCommand(code=error.code, reason=error.reason))
         generic = pb.GenericCommand(cmd=pb.ack, ackMessage=ack)
     else:
         generic = pb.GenericCommand(cmd=pb.error, errorMessage=failure(error))

@@ -252,6 +252,26 @@ def _purge(step: _Step, after: bytes, room: int) -> tuple[int, bytes | None]:
     return done, step.application
 
 
+def _empty_queues(step: _Step, after: bytes, room: int) -> tuple[int, bytes | None]:
+    """Notifications that nobody is to be sent any more."""
+    done = 0
+    tables = step.batch.tables
+    drops = step.batch.transaction.cursor(tables.push_drops)
+    while done < room:
+        if not drops.set_range(step.application) or not drops.key().startswith(step.application):
+            return done, None
+        queue = drops.key()
+        for table in (tables.push_queues, tables.push_messages):
+            cursor = step.batch.transaction.cursor(table)
+            while done < room and cursor.set_range(queue) and cursor.key().startswith(queue):
+                cursor.delete()
+                done += 1
+        if done < room:
+            drops.delete()
+            done += 1
+    return done, step.application
+
+
 def _seek(cursor: lmdb.Cursor[bytes], after: bytes) -> bool:
     """Go to the first key after ``after``."""
     return cursor.set_range(after + b"\0")
@@ -265,5 +285,6 @@ _ROUND: Final[tuple[Work, ...]] = (
     _delete_broadcasts,
     _forget_stays,
     _forget_urgent,
+    _empty_queues,
     _purge,
 )

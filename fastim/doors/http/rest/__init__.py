@@ -1,11 +1,13 @@
 """REST: JSON calls of an application's own servers. Source: REST reference."""
 
 from fastim.doors.http.rest import (
+    batch,
     broadcasts,
     clients,
     clients_own,
     conversations,
     governance,
+    installations,
     ledger,
     legacy,
     members,
@@ -32,5 +34,7 @@ CALLS: tuple[AnyCall, ...] = (
     *clients_own.CALLS,
     *legacy.CALLS,
     *storage.CALLS,
+    *installations.CALLS,
+    *batch.CALLS,
 )
 """Every call, in the order of the reference."""

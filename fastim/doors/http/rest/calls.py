@@ -17,6 +17,18 @@ from fastim.runtime.spending import Spending
 from fastim.service.io import Io
 
 
+class Made(Struct, frozen=True):
+    """What a call answers that has made something there was not: status 201.
+
+    Attributes:
+        answer: What any other call would answer.
+        path: Where it is now.
+    """
+
+    answer: Any
+    path: str
+
+
 class Nothing(Struct, frozen=True):
     """What a call takes or answers that has nothing to say: an empty object."""
 
@@ -86,6 +98,8 @@ class Call(Struct, Generic[Query, Body, Reply], frozen=True):
         reply: What comes back; likewise.
         body_bytes: Longest body.
         spending: The quota that it comes out of, or ``None``.
+        makes: Its answer may be ``Made``.
+        limited: It may be refused as ``TooMany`` though it does not come out of a quota as a whole.
     """
 
     method: str
@@ -99,6 +113,8 @@ class Call(Struct, Generic[Query, Body, Reply], frozen=True):
     reply: Any = Nothing
     body_bytes: int = JSON_BYTES_MAX
     spending: Spending | None = None
+    makes: bool = False
+    limited: bool = False
 
 
 class OpenCall(Struct, Generic[Reply], frozen=True):
@@ -114,6 +130,8 @@ class OpenCall(Struct, Generic[Reply], frozen=True):
     query: type[Nothing] = Nothing
     body: type[Nothing] = Nothing
     spending: None = None
+    makes: bool = False
+    limited: bool = False
 
 
 AnyCall: TypeAlias = Call[Any, Any, Any] | OpenCall[Any]
@@ -141,6 +159,18 @@ class NotThere(Exception):
     def __init__(self, text: str, code: int | None = None) -> None:
         super().__init__(text)
         self.code = code
+
+
+class TooMany(Exception):
+    """There may be no more of these for a while.
+
+    Args:
+        wait: For so many seconds.
+    """
+
+    def __init__(self, wait: int) -> None:
+        super().__init__("too many requests: wait, or raise the setting")
+        self.wait = wait
 
 
 def is_plain(kind: object) -> TypeGuard[type[Plain]]:
@@ -178,7 +208,7 @@ def read_object(text: str) -> dict[str, Any]:
     return _decoded(text, dict[str, Any])
 
 
-def read_query(values: Mapping[str, str], kind: type[Query]) -> Query:
+def read_query(values: Mapping[str, Any], kind: type[Query]) -> Query:
     """What the query string says. Numbers and truth values are read from text; what the call does not know is ignored.
 
     Raises:

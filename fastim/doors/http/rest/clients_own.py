@@ -99,7 +99,7 @@ async def _sign(asked: Asked[Any, Any], session_token: str) -> Signed:
     user = await asked.users.verify(session_token)
     if user is None:
         raise InvalidLogin("the session token is nobody's")
-    signed: SignedClient = await sign_client(asked.io, user.id)
+    signed: SignedClient = await sign_client(asked.io, user)
     return Signed(signed.signature, signed.nonce, signed.timestamp, signed.client_id)
 
 

@@ -99,9 +99,11 @@ def _operation(call: AnyCall, body: dict[str, Any], query: dict[str, Any], reply
 def _responses(call: AnyCall, reply: dict[str, Any]) -> dict[str, Any]:
     if isinstance(call, OpenCall):
         return {"200": _json("Done.", reply)}
-    possible = [status for status in _PROBLEMS if status != "429" or call.spending is not None]
+    possible = [status for status in _PROBLEMS if status != "429" or call.spending is not None or call.limited]
+    done = {"description": "Done.", "content": _content(call.reply, reply)}
     return {
-        "200": {"description": "Done.", "content": _content(call.reply, reply)},
+        "200": done,
+        **({"201": {**done, "description": "It is there now, and was not before."}} if call.makes else {}),
         **{status: {"$ref": f"#/components/responses/{status}"} for status in possible},
     }
 

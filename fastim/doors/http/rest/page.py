@@ -54,6 +54,9 @@ status.
 - `where` takes what the SDKs' queries send: a value, or `$ne`, `$gt`, `$gte`, `$lt`, `$lte`, `$in`, `$nin`, `$all`,
   `$size`, `$exists`, `$not`, `$regex` with `$options`; `$and`, `$or`; paths with dots; members by `m`, and types by
   `conv_type`. A query that looks at too much is refused (4310): name `objectId` or `m`.
+- Devices register for push, save and fetch themselves with the key that clients know, so whoever has it and knows an
+  installation's id, its `installationId` or its token is taken for that device. What is new is answered with 201. How
+  many may register in a minute is a [setting](settings.md), too.
 - A conversation of another type is not found under a path, and the answer says under which it is.
 """
 

@@ -9,10 +9,12 @@ from aiohttp import hdrs, web
 from fastim.core.errors import (
     CodedError,
     ConversationNotFound,
+    HookFailed,
     InvalidTarget,
     MessageNotFound,
     OperationQuotaExceeded,
     SendQuotaExceeded,
+    SigningRejected,
     Unavailable,
 )
 from fastim.doors.http.answers import as_json, preflight, problem
@@ -23,9 +25,11 @@ from fastim.doors.http.rest.calls import (
     Asked,
     BadRequest,
     Call,
+    Made,
     NotThere,
     OpenCall,
     Plain,
+    TooMany,
     is_plain,
     read_body,
     read_query,
@@ -35,14 +39,17 @@ from fastim.doors.http.rest.openapi import DOCUMENT_PATH, PLAIN, document
 from fastim.runtime.back_office import BackOffice
 
 SESSION_TOKEN = "X-LC-IM-Session-Token"
-TOO_MANY = "too many requests: wait, or raise the setting"
+_NULL = b"null"
+"""What JavaScript's storage SDK sends as the body of a GET."""
 
 _STATUSES: dict[type[CodedError], int] = {
+    SigningRejected: 403,
     ConversationNotFound: 404,
     InvalidTarget: 404,
     MessageNotFound: 404,
     SendQuotaExceeded: 429,
     OperationQuotaExceeded: 429,
+    HookFailed: 503,
     Unavailable: 503,
 }
 """What an error is as an HTTP status, where that is not 400."""
@@ -73,7 +80,7 @@ def _answering(office: BackOffice, call: Call[Any, Any, Any]) -> Callable[[web.R
             asked = await _read(office, call, calling, request, client_id)
             wait = 0 if call.spending is None else office.spend(calling.application, call.spending)
             if wait:
-                return problem(429, TOO_MANY, headers={hdrs.RETRY_AFTER: str(wait)})
+                raise TooMany(wait)
             return _response(await _reply(office, call, asked))
         except CodedError as error:
             return problem(_STATUSES.get(type(error), 400), str(error), code=error.code)
@@ -81,6 +88,8 @@ def _answering(office: BackOffice, call: Call[Any, Any, Any]) -> Callable[[web.R
             return problem(400, str(error), code=error.code)
         except NotThere as error:
             return problem(404, str(error), code=error.code)
+        except TooMany as error:
+            return problem(429, str(error), headers={hdrs.RETRY_AFTER: str(error.wait)})
 
     return answer
 
@@ -98,6 +107,8 @@ async def _reply(office: BackOffice, call: Call[Any, Any, Any], asked: Asked[Any
 def _response(reply: Any) -> web.Response:
     if isinstance(reply, Plain):
         return web.Response(body=reply.data, content_type=PLAIN, charset="utf-8")
+    if isinstance(reply, Made):
+        return as_json(reply.answer, status=201, headers={hdrs.LOCATION: reply.path})
     return as_json(reply)
 
 
@@ -118,6 +129,8 @@ async def _read(
     """
     data = await request.clone(client_max_size=call.body_bytes).read()
     plain = is_plain(call.body)
+    if call.method == hdrs.METH_GET and data == _NULL:
+        data = b""
     text = "" if plain else read_text(data)
     return Asked(
         application=calling.application,

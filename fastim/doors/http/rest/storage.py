@@ -4,10 +4,8 @@ What a row is told to become is done as the calls for conversations do it, so th
 Source: REST reference, sections 7 and 8.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
 from msgspec import Meta, Raw, Struct
@@ -15,7 +13,7 @@ from msgspec import Meta, Raw, Struct
 from fastim.core.attributes import DEPTH_MAX, apply_update, nests_deeper
 from fastim.core.commands import AddMembers, RemoveMembers, UpdateConversation
 from fastim.core.conversation import Conversation, Kind
-from fastim.core.errors import CodedError, ConversationNotFound, UpdateFailed
+from fastim.core.errors import ConversationNotFound, UpdateFailed
 from fastim.core.session import office
 from fastim.core.units import iso
 from fastim.doors.http.rest.authentication import Access
@@ -28,10 +26,8 @@ from fastim.doors.http.rest.calls import (
     Nothing,
     NotThere,
     read_object,
-    read_query,
 )
 from fastim.doors.http.rest.conversations import LASTING, count, create, narrowed, query
-from fastim.doors.http.rest.openapi import Problem
 from fastim.doors.http.rest.values import ClientId, ConversationQuery, failures
 from fastim.service.conversations import delete_conversation, update_conversation
 from fastim.service.finding import find_living
@@ -39,11 +35,9 @@ from fastim.service.io import Io
 from fastim.service.members import add_members, remove_members
 
 _TAG = "Storage"
-_TABLE = "/1.1/classes/_Conversation"
-_ROW = f"{_TABLE}/{{conversation_id}}"
-_ROW_IN_BATCH = re.compile(re.escape(_TABLE) + "(?:/([^/]+))?")
+TABLE = "/1.1/classes/_Conversation"
+_ROW = f"{TABLE}/{{conversation_id}}"
 
-BATCH_MAX = 100
 NOT_FOUND = 101
 NO_EFFECT = 305
 """Codes of the storage service; SDKs know them."""
@@ -87,22 +81,33 @@ class NewRow(RowChanges, frozen=True, kw_only=True):
     c: ClientId | None = None
 
 
-class SaveQuery(Struct, frozen=True):
+class CreateQuery(Struct, frozen=True):
+    """What to answer.
+
+    Attributes:
+        fetchWhenSave: All columns.
+        new: The same in JavaScript's words.
+    """
+
+    fetchWhenSave: bool = False
+    new: bool = False
+
+    @property
+    def whole(self) -> bool:
+        """Whether all columns are asked for."""
+        return self.fetchWhenSave or self.new
+
+
+class SaveQuery(CreateQuery, frozen=True):
     """What to answer, and on what condition.
 
     Attributes:
         fetchWhenSave: All columns.
+        new: The same in JavaScript's words.
         where: Change it only if this fits it, a condition as JSON.
     """
 
-    fetchWhenSave: bool = False
     where: str | None = None
-
-
-class CreateQuery(Struct, frozen=True):
-    """What to answer; ``fetchWhenSave`` for all columns."""
-
-    fetchWhenSave: bool = False
 
 
 class RowQuery(Struct, frozen=True):
@@ -141,31 +146,6 @@ class _Found(Struct, frozen=True, omit_defaults=True):
     count: int | None = None
 
 
-class BatchItem(Struct, frozen=True):
-    """One of several requests.
-
-    Attributes:
-        path: Of a conversation or of their table; what it names is the same as for a request of its own.
-    """
-
-    method: Literal["POST", "PUT", "DELETE"]
-    path: str
-    body: dict[str, Any] = {}
-
-
-class Batch(Struct, frozen=True):
-    """Several requests, done one after the other."""
-
-    requests: Annotated[list[BatchItem], Meta(max_length=BATCH_MAX)]
-
-
-class Outcome(Struct, frozen=True, omit_defaults=True):
-    """What a request of its own would have answered, or why it failed."""
-
-    success: dict[str, Any] | None = None
-    error: Problem | None = None
-
-
 Row = dict[str, Any]
 
 
@@ -175,7 +155,7 @@ async def create_row(io: Io, body: Mapping[str, Any], asked: CreateQuery) -> Row
     members, _ = _moves(new.m, ())
     text = _text({**_columns(body), "m": members, "unique": bool(new.unique)})
     conversation = await create(io, text, chat_room=bool(new.tr), service=bool(new.sys))
-    if asked.fetchWhenSave:
+    if asked.whole:
         return await _columns_of(io, conversation.id)
     return {"objectId": conversation.id, "createdAt": iso(conversation.created_at)}
 
@@ -197,7 +177,7 @@ async def change_row(io: Io, conversation_id: str, body: Mapping[str, Any], aske
     await _change_members(io, conversation.id, *_moves(changes.m, conversation.members))
     if columns:
         await update_conversation(io, office(), UpdateConversation(conversation.id, _text(columns)))
-    if asked.fetchWhenSave:
+    if asked.whole:
         return await _columns_of(io, conversation.id)
     changed = await _find(io, conversation.id)
     return {"objectId": changed.id, "updatedAt": iso(changed.updated_at)}
@@ -212,8 +192,18 @@ async def delete_row(io: Io, conversation_id: str) -> Row:
     try:
         await delete_conversation(io, (await _find(io, conversation_id)).id)
     except ConversationNotFound:
-        raise _not_found() from None
+        raise not_found() from None
     return {}
+
+
+async def fetch_row(io: Io, conversation_id: str, asked: RowQuery) -> Row:
+    """A conversation, as a query shows it.
+
+    Raises:
+        NotThere: There is no such conversation.
+    """
+    conversation = await _find(io, conversation_id)
+    return chosen(await _columns_of(io, conversation.id), asked.keys)
 
 
 async def _change_members(io: Io, conversation_id: str, come: Sequence[str], gone: Sequence[str]) -> None:
@@ -278,11 +268,12 @@ def _converted(body: Mapping[str, Any], kind: type[Any]) -> Any:
 async def _find(io: Io, conversation_id: str) -> Conversation:
     conversation = await find_living(io, conversation_id)
     if conversation is None or conversation.kind is Kind.TEMPORARY:
-        raise _not_found()
+        raise not_found()
     return conversation
 
 
-def _not_found() -> NotThere:
+def not_found() -> NotThere:
+    """There is no such row."""
     return NotThere("Object not found.", code=NOT_FOUND)
 
 
@@ -295,11 +286,11 @@ async def _columns_of(io: Io, conversation_id: str) -> Row:
     found = await query(io, ConversationQuery(where=_text({"objectId": conversation_id}), limit=1), LASTING)
     rows: list[Row] = msgspec.json.decode(found)
     if not rows:
-        raise _not_found()
+        raise not_found()
     return rows[0]
 
 
-def _chosen(row: Row, keys: str) -> Row:
+def chosen(row: Row, keys: str) -> Row:
     """The columns that ``keys`` asks for, and those that every row has."""
     names = {key.strip() for key in keys.split(",") if key.strip()}
     left_out = {name[1:] for name in names if name.startswith("-")}
@@ -319,14 +310,13 @@ async def _query(asked: Asked[RowsQuery, Nothing]) -> _Found:
     number = await count(asked.io, asked.query.where, LASTING) if asked.query.count else None
     found = await query(asked.io, asked.query, LASTING, default_order="-createdAt")
     if asked.query.keys:
-        rows = [_chosen(row, asked.query.keys) for row in msgspec.json.decode(found)]
+        rows = [chosen(row, asked.query.keys) for row in msgspec.json.decode(found)]
         found = Raw(msgspec.json.encode(rows))
     return _Found(found, number)
 
 
 async def _fetch(asked: Asked[RowQuery, Nothing]) -> Row:
-    conversation = await _find(asked.io, asked.path["conversation_id"])
-    return _chosen(await _columns_of(asked.io, conversation.id), asked.query.keys)
+    return await fetch_row(asked.io, asked.path["conversation_id"], asked.query)
 
 
 async def _change(asked: Asked[SaveQuery, RowChanges]) -> Row:
@@ -338,43 +328,10 @@ async def _delete(asked: Asked[Nothing, Nothing]) -> Nothing:
     return NOTHING
 
 
-async def _do_batch(asked: Asked[Nothing, Batch]) -> list[Outcome]:
-    return [await _do(asked.io, item) for item in asked.body.requests]
-
-
-async def _do(io: Io, item: BatchItem) -> Outcome:
-    try:
-        return Outcome(success=await _answer(io, item))
-    except CodedError as error:
-        return Outcome(error=Problem(error.code, str(error)))
-    except BadRequest as error:
-        return Outcome(error=Problem(error.code or 400, str(error)))
-    except NotThere as error:
-        return Outcome(error=Problem(error.code or 404, str(error)))
-
-
-async def _answer(io: Io, item: BatchItem) -> Row:
-    try:
-        target = urlsplit(item.path)
-    except ValueError as error:
-        raise BadRequest(f"path: {error}") from error
-    named = _ROW_IN_BATCH.fullmatch(target.path)
-    values = dict(parse_qsl(target.query))
-    match item.method, named and unquote(named[1] or ""):
-        case "POST", "":
-            return await create_row(io, item.body, read_query(values, CreateQuery))
-        case "PUT", str(conversation_id) if conversation_id:
-            return await change_row(io, conversation_id, item.body, read_query(values, SaveQuery))
-        case "DELETE", str(conversation_id) if conversation_id:
-            return await delete_row(io, conversation_id)
-        case _:
-            raise NotThere(f"no such call in a batch: only those that save or delete a row of {_TABLE}")
-
-
 CALLS: tuple[AnyCall, ...] = (
     Call(
         "POST",
-        _TABLE,
+        TABLE,
         Access.MASTER,
         "Create a conversation of any type but temporary, or find the unique one with these members.",
         _TAG,
@@ -385,7 +342,7 @@ CALLS: tuple[AnyCall, ...] = (
     ),
     Call(
         "GET",
-        _TABLE,
+        TABLE,
         Access.MASTER,
         "Find conversations of all types that fit a condition.",
         _TAG,
@@ -415,14 +372,4 @@ CALLS: tuple[AnyCall, ...] = (
         reply=dict[str, Any],
     ),
     Call("DELETE", _ROW, Access.MASTER, "Delete a conversation and its messages; nobody is told.", _TAG, _delete),
-    Call(
-        "POST",
-        "/1.1/batch",
-        Access.MASTER,
-        "Save or delete several conversations.",
-        _TAG,
-        _do_batch,
-        body=Batch,
-        reply=list[Outcome],
-    ),
 )

@@ -1,0 +1,1 @@
+"""Push providers: each carries notifications to one kind of device; fulfil ``fastim.ports.push.PushProvider``."""
