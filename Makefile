@@ -22,6 +22,7 @@ endif
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help serve build test check lint types contracts stubs workflows fragments test-native
+.PHONY: console console-check console-e2e console-deps
 .PHONY: sanitize sanitized fuzz conformance e2e sdk sdk-deps crash bench bench-spine bench-rooms bench-peers bench-peers-deps annotate proto changelog wheels clean
 
 help: ## list the targets
@@ -34,7 +35,7 @@ serve: build ## build and start a server with its data in ./data; ARGS="..." add
 
 build: build/.native ## make .venv and compile, which leaves .venv/bin/fastim
 
-test: build $(VENV)/.test ## the quick suite: everything in tests/ but conformance, sdk and crash
+test: build $(VENV)/.test ## the quick suite: everything in tests/ but conformance, console, sdk and crash
 	$(BIN)/pytest --numprocesses=auto $(TESTS) $(PYTEST_ARGS)
 
 check: lint types contracts stubs workflows fragments ## all of them; `make -k check` goes on after the first failure
@@ -90,6 +91,19 @@ sdk: build $(VENV)/.test sdk-deps ## official SDKs against a real server; needs 
 	$(BIN)/pytest --numprocesses=auto tests/sdk --timeout=300 $(PYTEST_ARGS)
 
 sdk-deps: tests/sdk/node_modules/.package-lock.json
+
+console: console/node_modules/.package-lock.json ## build the console's pages from console/ into fastim/console; needs node and npm
+	@$(call quietly,build/console.log,cd console && npm run build)
+
+console-check: console/node_modules/.package-lock.json ## whether fastim/console is what console/ makes
+	@rm -rf build/console
+	@$(call quietly,build/console.log,cd console && npm run build -- --outDir ../build/console)
+	@diff -r build/console fastim/console >&2 || $(call fail,fastim/console is not what console/ makes: run make console)
+
+console-e2e: build $(VENV)/.test console-deps ## the console and the page to try it in a real browser; needs node, npm and chromium
+	$(BIN)/pytest tests/console --timeout=300 $(PYTEST_ARGS)
+
+console-deps: tests/console/node_modules/.package-lock.json
 
 crash: build $(VENV)/.test ## kill -9 at FASTIM_CRASH_POINTS (50) points under load; nothing acked may be lost
 	FASTIM_CRASH_POINTS=$(FASTIM_CRASH_POINTS) $(BIN)/pytest tests/crash --timeout=1500 $(PYTEST_ARGS)
@@ -190,6 +204,21 @@ tests/sdk/node_modules/.package-lock.json: tests/sdk/package.json tests/sdk/pack
 	@echo 'Installing the official SDKs into tests/sdk/node_modules' >&2
 	@mkdir -p build
 	@$(call quietly,build/npm.log,(cd tests/sdk && npm ci --no-audit --no-fund))
+	@touch $@
+
+console/node_modules/.package-lock.json: console/package.json console/package-lock.json
+	@command -v npm >/dev/null || $(call fail,the console is built with node and npm; on Debian and Ubuntu: apt-get install nodejs npm)
+	@echo 'Installing what the console is built with into console/node_modules' >&2
+	@mkdir -p build
+	@$(call quietly,build/npm-console.log,(cd console && npm ci --no-audit --no-fund))
+	@touch $@
+
+tests/console/node_modules/.package-lock.json: tests/console/package.json tests/console/package-lock.json
+	@command -v npm >/dev/null || $(call fail,these tests need node and npm; on Debian and Ubuntu: apt-get install nodejs npm)
+	@command -v chromium >/dev/null || $(call fail,these tests need chromium; on Debian: apt-get install chromium)
+	@echo 'Installing what drives the browser into tests/console/node_modules' >&2
+	@mkdir -p build
+	@$(call quietly,build/npm-browser.log,(cd tests/console && npm ci --no-audit --no-fund))
 	@touch $@
 
 comma := ,

@@ -9,67 +9,60 @@ import string
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import structlog
 import uvloop
-from msgspec import Struct, field
 from msgspec.structs import replace
 
 from fastim._fanout import Fanout
-from fastim.adapters.hooks_http import HttpEngine
-from fastim.adapters.hooks_python import PythonEngine
-from fastim.adapters.inprocess import InProcessBus
 from fastim.adapters.lmdb import LmdbStore
 from fastim.adapters.lmdb.metrics import StoreCollector
-from fastim.adapters.push.ways import ways
-from fastim.adapters.push.webhook import WebhookProvider
-from fastim.adapters.service_http import HttpServiceBackEnd
-from fastim.adapters.users_http import HttpUsers
+from fastim.adapters.lmdb.statistics import COMMIT_SECONDS_BOUNDS
 from fastim.core.application import Application
 from fastim.core.errors import ServerStopping, SettingsError, Unavailable
-from fastim.core.policy import Policy
 from fastim.core.retention import Retention
 from fastim.core.units import Millis
 from fastim.descriptors import connections_for, raise_limit
+from fastim.doors.http.console import Console, Entrance, add_console
 from fastim.doors.http.rest import CALLS, add_rest
 from fastim.doors.http.routes import web_application
 from fastim.doors.listen import Listener, listen_http, listen_tcp
 from fastim.doors.tls import Certificate
 from fastim.logs import set_up_logs
 from fastim.machine import machine_bytes
-from fastim.ports.hooks import HookEngine
-from fastim.ports.pace import Pace
-from fastim.ports.push import PushProvider
 from fastim.ports.store import ApplicationStore, Store
+from fastim.runtime.audit import Audit
 from fastim.runtime.back_office import BackOffice
 from fastim.runtime.clock import SystemClock
 from fastim.runtime.deadlines import Deadlines
-from fastim.runtime.delivery import Delivery
-from fastim.runtime.dispatch import Dispatcher, Tenant
+from fastim.runtime.dispatch import Dispatcher
 from fastim.runtime.gateway import Gateway
 from fastim.runtime.hooks import LocalHooks
-from fastim.runtime.ingress import Governor, LocalIngress
+from fastim.runtime.ingress import Governor
 from fastim.runtime.lag import LoopLag
-from fastim.runtime.lanes import LocalLanes
 from fastim.runtime.limits import LimitCounters
 from fastim.runtime.memory import MemoryBudget
-from fastim.runtime.metrics import HookCollector, MemoryCollector, Metrics, OutboxCollector, RoomCollector, ServerCollector
+from fastim.runtime.metrics import (
+    HookCollector,
+    MemoryCollector,
+    Metrics,
+    OutboxCollector,
+    RoomCollector,
+    ServerCollector,
+)
+from fastim.runtime.operators import Operators
 from fastim.runtime.outbound import fanout_of
-from fastim.runtime.outbox import Outbox
-from fastim.runtime.pace import SharedPace
-from fastim.runtime.presence import Presence
+from fastim.runtime.pulse import Commits, Pulse
 from fastim.runtime.quotas import Quotas
-from fastim.runtime.room_logs import RoomLogs
-from fastim.runtime.rooms import LocalRooms
-from fastim.runtime.service_hook import ServiceHook
+from fastim.runtime.trial import Trial
 from fastim.runtime.words import LocalWords
 from fastim.service import rooms
-from fastim.service.io import Io
-from fastim.settings import Address, GivenApplication, Hooks, Loaded, Push
+from fastim.settings import Address, GivenApplication, Loaded
+from fastim.tenants import Shared, Tenants, retention
 
 _log = structlog.get_logger(__name__)
 
-DAY_MILLIS = 24 * 3_600_000
 SWEEP_SECONDS = 60.0
 """Between two looks for records past their time."""
 SWEEP_PAUSE_SECONDS = 0.02
@@ -118,6 +111,7 @@ async def _serve(loaded: Loaded, given: GivenApplication | None, *, show_keys: b
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, node.reload)
             if generated or show_keys:
                 _show_keys(applications[0], node)
+            _show_console(node, always=show_keys)
             sys.stdout.write(f"{node.ready_line}\n")
             sys.stdout.flush()
             _log.info("ready", **node.addresses)
@@ -172,8 +166,7 @@ class Node:
         self._lag = LoopLag(governor.hear)
         self._listeners: list[Listener] = []
         self._reloading: set[asyncio.Task[None]] = set()
-        rules = [(application, retention(application, loaded)) for application in applications]
-        self._sweeping = asyncio.create_task(_sweep(store, rules))
+        self._sweeping = asyncio.create_task(_sweep(store, self._dispatcher, loaded))
         fanout = fanout_of(settings.delivery)
         self.gateway = Gateway(self._dispatcher, self._deadlines, settings.limits, settings.delivery, fanout, counters)
         self.addresses: dict[str, str] = {}
@@ -189,9 +182,28 @@ class Node:
         self._office = BackOffice(
             self._dispatcher, lambda application: loaded.for_application(application.settings).rest, time.time
         )
-        shared = Shared(loaded, store, fanout, counters, governor)
+        self._tenants = Tenants(Shared(loaded, store, fanout, counters, governor), self._dispatcher)
         for application in applications:
-            self._dispatcher.add(tenant(application, shared))
+            self._tenants.add(application)
+        self._console = self._make_console(loaded, fanout)
+
+    def _make_console(self, loaded: Loaded, fanout: Fanout) -> Console:
+        data = Path(self._settings.server.data)
+        clock = SystemClock()
+
+        def commits() -> Commits:
+            return Commits(COMMIT_SECONDS_BOUNDS, self._store.statistics.commit_seconds_counts)
+
+        pulse = Pulse(self.gateway, self._dispatcher, self._lag, fanout, self._memory, commits, clock=clock.now)
+        operators = Operators(
+            self._dispatcher,
+            self._store,
+            begin=self._tenants.begin,
+            renew=self._tenants.renew,
+            change=self._tenants.change,
+        )
+        trial = Trial(operators) if self._settings.console.try_enabled else None
+        return Console(operators, Entrance(data, pulse.meter), pulse, Audit(data), clock.now, loaded, trial)
 
     async def prepare(self) -> None:
         """Deal with what an earlier run left behind: its sessions are over, and their devices may come back.
@@ -199,11 +211,8 @@ class Node:
         Raises:
             SettingsError: A list of words cannot be used.
         """
-        for one in self._dispatcher.tenants.values():
-            await one.words.start()
-            await one.hooks.start()
-            await rooms.mark_stays(one.io)
-            one.outbox.start(one.io)
+        for tenant in self._dispatcher.tenants.values():
+            await self._tenants.prepare(tenant)
         grace_seconds = self._settings.sessions.will_grace_seconds
         asyncio.get_running_loop().call_later(grace_seconds, self._dispatcher.fire_orphans)
 
@@ -234,6 +243,7 @@ class Node:
             settings=self._settings.http,
         )
         add_rest(routes, self._office, CALLS)
+        add_console(routes, self._console)
         settings = self._settings.http
         self._opened(door, await listen_http(Address.parse(address), self.gateway, routes, settings, certificate))
 
@@ -264,6 +274,16 @@ class Node:
             certificate.load()
         except SettingsError as error:
             _log.error("the certificate was not reloaded, the old one stays in force", reason=str(error))
+
+    @property
+    def setup_link(self) -> str:
+        """Where the console's password can be set, without the site; empty once it is."""
+        return self._console.entrance.setup_link
+
+    @property
+    def can_be_tried(self) -> bool:
+        """Whether there is a page to try the server on."""
+        return self._console.trial is not None
 
     @property
     def ready_line(self) -> str:
@@ -305,12 +325,7 @@ class Node:
         except TimeoutError:
             for connection in list(self.gateway.connections):
                 connection.abort()
-        for one in self._dispatcher.tenants.values():
-            await one.outbox.close()
-            await one.hooks.close()
-            await one.services.close(DRAIN_SECONDS)
-            if one.users is not None:
-                await one.users.close()
+        await self._tenants.close()
         self._deadlines.stop()
         self._lag.stop()
 
@@ -318,120 +333,6 @@ class Node:
 async def _reload(parts: Sequence[LocalWords | LocalHooks]) -> None:
     for one in parts:
         await one.reload()
-
-
-class Shared(Struct, frozen=True):
-    """What all applications of a loop have together."""
-
-    loaded: Loaded
-    store: Store
-    fanout: Fanout
-    counters: LimitCounters
-    governor: Governor
-    pace: Pace = field(default_factory=SharedPace)
-
-
-def tenant(application: Application, shared: Shared) -> Tenant:
-    """The parts that ``application`` has to itself."""
-    loaded, store = shared.loaded, shared.store
-    presence = Presence()
-    logs = RoomLogs(shared.fanout, presence, SystemClock(), loaded.settings.delivery.room_window_bytes)
-    delivery = Delivery(presence, logs)
-    settings = loaded.for_application(application.settings)
-    part = store.of(application)
-    pinned = "words.file" in loaded.pinned
-    words = LocalWords(application, settings.words, part, SystemClock(), pinned=pinned)
-    ingress = LocalIngress(loaded.settings.limits, shared.counters, shared.governor, time.monotonic)
-    hooks = LocalHooks(hook_engines(application, settings.hooks, loaded), settings.hooks)
-    services = ServiceHook(service_back_end(application, settings.hooks, loaded))
-    outbox = Outbox(push_providers(application, settings.push, loaded), settings.push, hooks)
-    io = Io(
-        application=application,
-        policy=policy(application, loaded),
-        store=part,
-        lanes=LocalLanes(),
-        bus=InProcessBus(delivery.deliver, services.hear),
-        directory=presence,
-        rooms=LocalRooms(logs),
-        clock=SystemClock(),
-        pace=shared.pace,
-        words=words,
-        ingress=ingress,
-        hooks=hooks,
-        pusher=outbox,
-        entropy=os.urandom,
-    )
-    verify_url = settings.users.verify_url
-    users = HttpUsers(verify_url, application) if verify_url else None
-    return Tenant(application, io, presence, delivery, logs, ingress, words, hooks, services, outbox, users)
-
-
-def hook_engines(application: Application, settings: Hooks, loaded: Loaded) -> list[HookEngine]:
-    """Where the application's hooks run: those in Python go before those of a back end.
-
-    Raises:
-        SettingsError: Some have to be there, and there is nowhere that they could be.
-    """
-    engines: list[HookEngine] = []
-    if settings.python:
-        engines.append(PythonEngine(settings))
-    if settings.url:
-        guarded = not loaded.is_the_operators("hooks.url", application.settings)
-        engines.append(HttpEngine(settings, application, guarded=guarded))
-    if settings.required and not engines:
-        raise SettingsError("hooks.required: there are no hooks without hooks.url or hooks.python")
-    return engines
-
-
-def service_back_end(application: Application, settings: Hooks, loaded: Loaded) -> HttpServiceBackEnd | None:
-    """Who is told what clients write to services, if anybody."""
-    if not settings.service_url:
-        return None
-    guarded = not loaded.is_the_operators("hooks.service_url", application.settings)
-    return HttpServiceBackEnd(settings.service_url, application, settings.key or application.hook_key, guarded=guarded)
-
-
-def push_providers(application: Application, settings: Push, loaded: Loaded) -> list[PushProvider]:
-    """The ways to devices for which there are keys, and the plain webhook.
-
-    Raises:
-        SettingsError: Keys cannot be used.
-    """
-    providers = ways(settings)
-    if settings.webhook:
-        guarded = not loaded.is_the_operators("push.webhook", application.settings)
-        providers.append(WebhookProvider(settings.webhook, guarded=guarded))
-    return providers
-
-
-def policy(application: Application, loaded: Loaded) -> Policy:
-    """The application's rules as they are set."""
-    settings = loaded.for_application(application.settings)
-    return Policy(
-        message_bytes=loaded.settings.limits.message_bytes,
-        members=settings.conversations.members,
-        unread_cap=settings.messages.unread_cap,
-        unread_conversations=settings.messages.unread_conversations,
-        token_ttl_seconds=loaded.settings.sessions.token_ttl_seconds,
-        signature_required=settings.security.require_signature,
-        modify_enabled=settings.messages.modify_enabled,
-        recall_enabled=settings.messages.recall_enabled,
-        roles_enabled=settings.conversations.roles_enabled,
-        blacklist_enabled=settings.conversations.blacklist_enabled,
-        filters_two=settings.words.two_enabled,
-        push_static=settings.push.static,
-        push_webhook=bool(settings.push.webhook),
-    )
-
-
-def retention(application: Application, loaded: Loaded) -> Retention:
-    """How long what is kept of the application."""
-    settings = loaded.for_application(application.settings)
-    return Retention(
-        history=Millis(settings.messages.history_days * DAY_MILLIS),
-        idle=Millis(settings.conversations.idle_days * DAY_MILLIS),
-        notices=Millis(settings.messages.notices_days * DAY_MILLIS),
-    )
 
 
 async def _applications(store: Store, given: GivenApplication | None) -> tuple[list[Application], bool]:
@@ -465,14 +366,29 @@ def _show_keys(application: Application, node: Node) -> None:
     sys.stderr.flush()
 
 
-async def _sweep(store: Store, rules: Sequence[tuple[Application, Retention]]) -> None:
+def _show_console(node: Node, *, always: bool) -> None:
+    """Say where the console is, and as long as it has no password the link by which one is set, once and from here."""
+    door = "http" if "http" in node.addresses else "https"
+    if door not in node.addresses or not (always or node.setup_link):
+        return
+    site = f"{door}://{node.addresses[door]}"
+    lines = [f"console     {site}{node.setup_link or '/console'}"]
+    if node.setup_link:
+        lines[0] += "   (sets the password; works once, on this machine)"
+    if node.can_be_tried:
+        lines.append(f"try it      {site}/console/try")
+    sys.stderr.write("".join(f"  {line}\n" for line in lines) + "\n")
+    sys.stderr.flush()
+
+
+async def _sweep(store: Store, dispatcher: Dispatcher, loaded: Loaded) -> None:
     clock = SystemClock()
     while True:
         try:
             while await store.sweep(clock.now()):
                 pass
-            for application, retained in rules:
-                await _retire(store.of(application), retained, clock)
+            for application in [one.application for one in dispatcher.tenants.values()]:
+                await _retire(store.of(application), retention(application, loaded), clock)
         except Unavailable as error:
             _log.warning("sweeping has to wait", reason=str(error))
         await asyncio.sleep(SWEEP_SECONDS)

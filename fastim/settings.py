@@ -329,6 +329,15 @@ class Store(Struct, frozen=True, forbid_unknown_fields=True):
     ] = 7
 
 
+class Console(Struct, frozen=True, forbid_unknown_fields=True):
+    """The web console, on the HTTP port."""
+
+    try_enabled: Annotated[
+        bool,
+        "Whether /console/try shows the server at work, in an application of its own, to whoever is on this machine",
+    ] = True
+
+
 class Log(Struct, frozen=True, forbid_unknown_fields=True):
     """Logs, on stderr."""
 
@@ -348,6 +357,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     sessions: Sessions = Sessions()
     delivery: Delivery = Delivery()
     store: Store = Store()
+    console: Console = Console()
     log: Log = Log()
 
 
@@ -601,9 +611,8 @@ class Loaded(Struct, frozen=True):
             field = _field(name, f"stored setting {name}", str)
             if field.table not in ApplicationSettings.__struct_fields__:
                 raise _error(f"stored setting {name}", "it is the server's; an application cannot have its own")
-            if field.is_path or field.name == "push.apns":
-                problem = "what names files of the server can only be set where it is started"
-                raise _error(f"stored setting {name}", problem)
+            if field.why_not_stored:
+                raise _error(f"stored setting {name}", field.why_not_stored)
             values[name] = field.fit(value, f"stored setting {name}")
         return _build(ApplicationSettings, values | dict(self.pins))
 
@@ -749,6 +758,19 @@ class Field(Struct, frozen=True):
     def is_path(self) -> bool:
         """Whether it names a file of the server's."""
         return self.form is not None and "a path" in self.form.wants
+
+    @property
+    def why_not_stored(self) -> str:
+        """Why REST and the console cannot store it for an application; empty where they can.
+
+        An address in the place of a provider's is sent the provider's keys, which may be the operator's, and may lead
+        into the operator's network.
+        """
+        if self.is_path or self.name == "push.apns":
+            return "what names files of the server can only be set where it is started"
+        if self.table == "push" and self.name.endswith("_url"):
+            return "where a provider's keys are sent can only be set where the server is started"
+        return ""
 
     @property
     def table(self) -> str:

@@ -33,7 +33,9 @@ SERVER = [name for name in FIELDS if name.split(".")[0] in Settings.__struct_fie
 APPLICATION = [name for name in FIELDS if name.split(".")[0] in ApplicationSettings.__struct_fields__]
 FILES = ["words.file", "push.apns", "push.fcm_account_file", "push.web_key_file", "hooks.python"]
 """Name files of the server's, which is nothing for whoever holds an application's keys."""
-STORABLE = [name for name in APPLICATION if name not in FILES]
+GATEWAYS = [name for name in APPLICATION if name.startswith("push.") and name.endswith("_url")]
+"""Get a provider's keys, which may be the operator's."""
+STORABLE = [name for name in APPLICATION if name not in (*FILES, *GATEWAYS)]
 WITH_TLS = ("server.tcps", "server.https")
 """Cannot be set alone."""
 SETTABLE = [name for name in FIELDS if name not in WITH_TLS]
@@ -150,6 +152,14 @@ def test_every_application_setting_can_be_stored(name: str) -> None:
 def test_what_names_files_of_the_server_cannot_be_stored(name: str) -> None:
     text = refusal(lambda: load(None, {}, []).for_application({name: FIELDS[name].default}))
     assert text == f"stored setting {name}: what names files of the server can only be set where it is started"
+
+
+@pytest.mark.parametrize("name", GATEWAYS)
+def test_where_keys_of_push_are_sent_cannot_be_stored(name: str) -> None:
+    text = refusal(lambda: load(None, {}, []).for_application({name: "http://169.254.169.254/"}))
+    assert (
+        text == f"stored setting {name}: where a provider's keys are sent can only be set where the server is started"
+    )
 
 
 @pytest.mark.slow

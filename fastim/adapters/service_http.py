@@ -7,11 +7,10 @@ from typing import Final
 import msgspec
 
 from fastim.adapters.egress import connector
-from fastim.adapters.push.http import HttpClient, NotSent
+from fastim.adapters.http_client import HttpClient, NoAnswer
 from fastim.core.application import Application
 from fastim.core.errors import HookError
 from fastim.core.hooks import ServiceMessage
-from fastim.ports.push import Later, Refused
 
 DEADLINE_SECONDS = 5.0
 
@@ -41,11 +40,10 @@ class HttpServiceBackEnd:
 
     async def take(self, messages: Sequence[ServiceMessage]) -> None:
         try:
-            answer = await self._client.post(self._url, msgspec.json.encode(messages), self._headers)
-        except NotSent as error:
-            outcome = error.outcome
-            says = outcome.says if isinstance(outcome, Later | Refused) else "it was not taken"
-            raise HookError(says) from error
+            body = msgspec.json.encode(messages)
+            answer = await self._client.post(self._url, body, self._headers, body_counts=False)
+        except NoAnswer as error:
+            raise HookError(str(error)) from error
         if not 200 <= answer.status < 300:
             raise HookError(f"status {answer.status}")
 

@@ -12,6 +12,7 @@ import aiohttp
 import msgspec
 import structlog
 
+from fastim.adapters.egress import connector, problem_of
 from fastim.core.application import Application
 from fastim.core.errors import Unavailable
 from fastim.ports.users import UserIdentity
@@ -32,11 +33,13 @@ class HttpUsers:
 
     Args:
         url: What is asked, ``users.verify_url``.
+        guarded: The URL is not from the operator's own settings: only public addresses are connected to.
     """
 
-    def __init__(self, url: str, application: Application) -> None:
+    def __init__(self, url: str, application: Application, *, guarded: bool = False) -> None:
         self._url: Final = url
         self._headers: Final = {"X-LC-Id": application.id, "X-LC-Key": application.key}
+        self._guarded: Final = guarded
         self._turns: Final = asyncio.Semaphore(QUESTIONS_AT_ONCE)
         self._client: aiohttp.ClientSession | None = None
         self._in_order = True
@@ -61,7 +64,10 @@ class HttpUsers:
     async def _ask(self, session_token: str) -> tuple[int, bytes]:
         if self._client is None:
             self._client = aiohttp.ClientSession(
-                headers=self._headers, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
+                connector=connector(guarded=self._guarded, limit=0),
+                headers=self._headers,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
             )
         question = self._client.get(
             self._url,
@@ -82,7 +88,7 @@ class HttpUsers:
         """Said once in the log until it works again. The address may hold a secret and is never said."""
         if self._in_order:
             self._in_order = False
-            problem = str(error) if isinstance(error, _OutOfOrder) else type(error).__name__
+            problem = str(error) if isinstance(error, _OutOfOrder) else problem_of(error)
             _log.warning("users cannot be verified", problem=problem)
         return Unavailable("users cannot be verified now")
 

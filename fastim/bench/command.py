@@ -62,9 +62,11 @@ def bench(wish: Wish) -> int:
     """
     given = _given(wish)
     plot = _plot_file(wish, given.scenario)
-    for file in (wish.json, plot):
-        if file is not None:
-            _check_writable(file)
+    files = [file for file in (wish.json, plot) if file is not None]
+    for file in files:
+        _check_writable(file)
+    if wish.json is not None and plot is not None and _real(wish.json) == _real(plot):
+        raise BenchError(f"{plot}: --json and --plot want a file each")
     console = Console(stderr=True)
     console.print(f"fastim bench {given.scenario}: {given.profile.about}", highlight=False, soft_wrap=True)
     try:
@@ -73,12 +75,14 @@ def bench(wish: Wish) -> int:
     except Interrupted as error:
         console.print("interrupted before anything was measured", highlight=False)
         return 128 + error.signal_number
-    _write(report, wish.json, plot)
     out = Console()
-    show(report, out if out.is_terminal else Console(width=PIPE_WIDTH))
-    for file in (wish.json, plot):
-        if file is not None:
-            out.print(f"{file} written", highlight=False, soft_wrap=True)
+    try:
+        _write(report, wish.json, plot)
+    finally:
+        # Whatever has become of the disk since the run began, people see what they waited for.
+        show(report, out if out.is_terminal else Console(width=PIPE_WIDTH))
+    for file in files:
+        out.print(f"{file} written", highlight=False, soft_wrap=True)
     if report.interrupted is not None:
         return 128 + signal.Signals[report.interrupted]
     return 0 if report.sound else 1
@@ -162,12 +166,26 @@ def _plot_file(wish: Wish, scenario: str) -> Path | None:
 def _check_writable(file: Path) -> None:
     """Say before the run, not after it, that its file cannot be written."""
     directory = file.parent
-    if file.is_dir():
+    # Unlike those of ``Path`` these raise nothing where one may not look.
+    if os.path.isdir(file):
         raise BenchError(f"{file}: is a directory")
-    if not directory.is_dir():
+    if os.path.exists(file) and not os.path.isfile(file):
+        # What is written takes its place, which would be the end of /dev/null.
+        raise BenchError(f"{file}: is a device or a pipe; give the name of a file")
+    if os.path.islink(file):
+        if os.path.islink(_real(file)):
+            raise BenchError(f"{file}: is a link that leads to itself")
+        return _check_writable(_real(file))
+    if not os.path.isdir(directory):
         raise BenchError(f"{file}: there is no directory {directory}")
     if not os.access(directory, os.W_OK):
         raise BenchError(f"{file}: the directory {directory} cannot be written to")
+    return None
+
+
+def _real(file: Path) -> Path:
+    """Where links lead to; ``Path.resolve`` gives up on those that go round in circles."""
+    return Path(os.path.realpath(file))
 
 
 def _write(report: Report, json: Path | None, plot: Path | None) -> None:
@@ -179,6 +197,8 @@ def _write(report: Report, json: Path | None, plot: Path | None) -> None:
 
 def _write_whole(file: Path, content: bytes) -> None:
     """Write a file under another name and rename it, so that nobody ever finds half of it."""
+    # A link stays, and what it names is replaced.
+    file = _real(file)
     try:
         descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
         try:

@@ -280,4 +280,4 @@ def _resolve(target: Target) -> tuple[socket.AddressFamily, tuple[str, int]]:
 
 
 def _place(target: Target) -> str:
-    return f"{target.host}:{target.port}"
+    return f"[{target.host}]:{target.port}" if ":" in target.host else f"{target.host}:{target.port}"

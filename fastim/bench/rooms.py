@@ -31,10 +31,10 @@ class Rooms:
         self.connections = self._readers + given.senders
         # While readers come and go, nobody can say how many a message has to come to.
         comings = bool(given.enter_seconds or given.reconnect_percent)
-        self._slow_in_each = int(given.readers * given.slow_percent / 100)
+        self._slow_in_each = _share(given.readers, given.slow_percent)
         self.restless = comings or self._slow_in_each > 0
         self._expected = 0 if comings else given.readers - self._slow_in_each
-        self.keeps: tuple[Kept, ...] = (DELIVERY, ACK) if comings else (DELIVERY, LAST, ACK)
+        self.keeps: tuple[Kept, ...] = (DELIVERY, LAST, ACK) if self._expected else (DELIVERY, ACK)
         if given.enter_seconds:
             self.keeps += (ENTER,)
         if given.reconnect_percent:
@@ -62,7 +62,8 @@ class Rooms:
             driver.ask("entering rooms", ((first + n, command) for n, command in entries))
         self._priorities = list(self._mixed())
         self._templates: dict[tuple[int, int, int], Template] = {}
-        self._lost: deque[tuple[int, Template]] = deque()
+        self._lost: deque[tuple[int, Template, int]] = deque()
+        self._away: set[int] = set()
 
     def begin(self, window: Window) -> None:
         given = self._given
@@ -76,7 +77,6 @@ class Rooms:
         apart_ns = int(given.reconnect_every_seconds * SECOND)
         self._next_loss_ns = window.measured_ns + apart_ns if given.reconnect_percent else NEVER
         self._losses = 0
-        self._lost_ns = 0
         if self._next_loss_ns >= window.end_ns:
             self._next_loss_ns = NEVER
 
@@ -91,9 +91,10 @@ class Rooms:
         if now_ns >= self._next_loss_ns:
             self._lose()
         for _ in range(min(BURST, len(self._lost))):
-            number, template = self._lost.popleft()
+            number, template, lost_ns = self._lost.popleft()
+            self._away.remove(number)
             self._driver.dial(number)
-            self._driver.post(number, template, self._measured(COME_BACK, self._lost_ns), self._lost_ns)
+            self._driver.post(number, template, self._measured(COME_BACK, lost_ns), lost_ns)
         return now_ns if self._lost else min(self._beat.next_ns, self._entering.next_ns, self._next_loss_ns)
 
     def finish(self) -> None:
@@ -168,10 +169,13 @@ class Rooms:
             self._driver.fleet.slow(number)
 
     def _lose(self) -> None:
-        """Have some readers lose their connections; those that come back one after the other count from now on."""
+        """Have some readers lose their connections; those that come back one after the other count from now on.
+
+        Who has not begun to come back since the last time has no connection to lose.
+        """
         readers = self._given.readers
-        some = int(readers * self._given.reconnect_percent / 100)
-        self._lost_ns = self._next_loss_ns
+        some = _share(readers, self._given.reconnect_percent)
+        lost_ns = self._next_loss_ns
         self._losses += 1
         self._next_loss_ns += int(self._given.reconnect_every_seconds * SECOND)
         if self._next_loss_ns >= self._window.end_ns:
@@ -180,6 +184,15 @@ class Rooms:
         for room in range(self._given.rooms):
             for place in range(begin, begin + some):
                 n = room * readers + place % readers
+                number = self._first + n
+                if number in self._away:
+                    continue
                 command = commands.opening(self._ids[n], self._driver.target.app_id, self._tokens[n])
-                self._driver.hang_up(self._first + n)
-                self._lost.append((self._first + n, self._driver.template(command)))
+                self._driver.hang_up(number)
+                self._away.add(number)
+                self._lost.append((number, self._driver.template(command), lost_ns))
+
+
+def _share(readers: int, percent: float) -> int:
+    """So many of them; one at least, where there should be any."""
+    return max(round(readers * percent / 100), 1) if percent else 0

@@ -85,11 +85,13 @@ class Server:
         settings = [word for setting in self.settings for word in ("--set", setting)]
         process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "fastim", "serve", "--data", str(Path(self._directory.name) / "data")),
+                *(sys.executable, "-m", "fastim.bench.serve", self._directory.name),
+                *("serve", "--data", str(Path(self._directory.name) / "data")),
                 *("--tcp", "127.0.0.1:0", "--http", "127.0.0.1:0"),
                 *("--app-id", APP_ID, "--app-key", APP_KEY, "--master-key", MASTER_KEY, *settings),
             ],
-            stdin=subprocess.DEVNULL,
+            # Closed when we are gone, by whatever that was.
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
             # Ctrl-C is for us: the server goes when we have heard the last of it.
@@ -133,8 +135,9 @@ class Server:
         finally:
             process.kill()
             process.wait()
-            if process.stdout is not None:
-                process.stdout.close()
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    pipe.close()
             self._log.close()
             self._directory.cleanup()
 

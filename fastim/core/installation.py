@@ -19,6 +19,9 @@ from fastim.core.units import Millis, iso
 CHANNELS_MAX = 1_000
 """Channels of one installation."""
 
+SUBSCRIBED_MAX = 1_000
+"""Installations that are found by one channel, the newest: with the key that clients know, anybody can make up more."""
+
 RECORD_BYTES_MAX = 16_384
 """JSON size of an installation: it is written anew with each push that counts up its badge."""
 

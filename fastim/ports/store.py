@@ -17,7 +17,7 @@ from msgspec import Struct
 from fastim.core.application import Application
 from fastim.core.broadcast import Broadcast
 from fastim.core.conversation import Conversation
-from fastim.core.installation import Installation
+from fastim.core.installation import SUBSCRIBED_MAX, Installation
 from fastim.core.message import Draft, Message, Position, Span
 from fastim.core.notice import Addressed, Notice
 from fastim.core.push import Job, Notification
@@ -497,8 +497,12 @@ class ApplicationStore(Protocol):
         """The installation whose ``installation_id``, or else whose ``token``, is ``name``; never an empty one's."""
         ...
 
-    async def installations_of(self, channel: str) -> list[Installation]:
-        """Those subscribed to ``channel``, oldest first by their ids, the invalid ones too."""
+    async def installations_of(self, channel: str, most: int = SUBSCRIBED_MAX) -> list[Installation]:
+        """Those subscribed to ``channel``, oldest first by their ids, the invalid ones too.
+
+        Args:
+            most: Where there are more, only so many: the newest.
+        """
         ...
 
     def scan_installations(self) -> AsyncGenerator[Installation, None]:

@@ -78,6 +78,7 @@ class LocalHooks:
         self._clock: Final = clock or SystemClock()
         required = frozenset(CALLS if "all" in settings.required else settings.required)
         self.lines: Final[Mapping[str, HookLine]] = {hook: HookLine(hook, hook in required, settings) for hook in CALLS}
+        self._not_missed_yet: Final = set(required) if "all" not in settings.required else set[str]()
         self.recent: Final[deque[PastCall]] = deque(maxlen=CALLS_REMEMBERED)
         self._question_slots: Final = asyncio.Semaphore(settings.at_once)
         self._notice_slots: Final = asyncio.Semaphore(settings.at_once)
@@ -121,8 +122,18 @@ class LocalHooks:
             else:
                 _log.info("hooks were reloaded", engine=engine.name)
 
+    async def finish(self) -> None:
+        """Wait until what was asked and told is over, or its deadline has passed; others have taken over."""
+        if self._calling or self._tellers:
+            most_milliseconds = max(self._settings.deadline_milliseconds, self._settings.notice_deadline_milliseconds)
+            await asyncio.wait((*self._calling, *self._tellers), timeout=most_milliseconds / 1_000)
+
     async def close(self) -> None:
-        """Finish what is under way, for as long as its deadline lets it, and let go of the engines."""
+        """Finish what is under way, for as long as its deadline lets it, and let go of the engines.
+
+        What has no answer by then is refused, whatever the hook: nobody hears of it any more, clients say it again to
+        the server that comes next, and it is asked there.
+        """
         self._closed = True
         if self._tellers:
             most_seconds = min(self._settings.notice_deadline_milliseconds / 1_000, CLOSE_SECONDS_MAX)
@@ -141,7 +152,12 @@ class LocalHooks:
             await engine.close()
 
     def defines(self, kind: type[Call]) -> bool:
-        return self._engine_of(kind) is not None
+        if self._engine_of(kind) is not None:
+            return True
+        if kind.hook in self._not_missed_yet:
+            self._not_missed_yet.discard(kind.hook)
+            _log.warning("a required hook is not defined, so nothing waits for its word", hook=kind.hook)
+        return False
 
     def ask(self, question: Question[A]) -> Awaitable[A]:
         engine = self._engine_of(type(question))
@@ -203,7 +219,7 @@ class LocalHooks:
         answer = await self._call(question, engine, line, begun, deadline, self._question_slots)
         if answer is not None:
             return answer
-        if line.required:
+        if line.required or self._closed:
             raise HookFailed
         return UNANSWERED[type(question)]
 

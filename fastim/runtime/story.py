@@ -42,7 +42,7 @@ What = Literal[
     "recalled",
     "modified",
 ]
-_RANKS: Final[dict[What, int]] = {
+_RANKS: Final[dict[str, int]] = {
     what: rank for rank, what in enumerate(("received", "hook", "filtered", "stored", "delivered"))
 }
 """What comes before what within a millisecond."""
@@ -269,6 +269,8 @@ class _Kept(Struct, gc=False):  # nothing in it could be part of a cycle
 
     def add(self, step: Step) -> None:
         """Add a step; one that is the same but for its time takes the place of the one before."""
+        if step.at < self.timestamp:  # which may run ahead of the clock
+            step = replace(step, at=self.timestamp)
         steps = self.steps = self.steps if self.steps is not None else []
         for index, other in enumerate(steps):
             if replace(step, at=other.at, times=other.times) == other:
@@ -301,7 +303,7 @@ def _first_steps(kept: _Kept) -> list[Step]:
     """What every message goes through."""
     if not kept.posted_at:
         return []
-    at = max(kept.posted_at, kept.timestamp)  # that may run ahead of the clock
+    at = max(kept.posted_at, kept.timestamp)
     steps = [Step(at=kept.timestamp, what="received")]
     if kept.stored:
         steps.append(Step(at=at, what="stored"))

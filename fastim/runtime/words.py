@@ -203,6 +203,19 @@ class LocalWords:
                 return
         _log.info("the list of words was reloaded", application=self._application.id, words=len(self))
 
+    async def change(self, settings: Words) -> None:
+        """Go by other settings from now on; with other switches the list is made anew first.
+
+        Raises:
+            WordListError: The list cannot be used with them; nothing was done.
+        """
+        async with self._changing:
+            if settings.switches != self._settings.switches and self._list is not None:
+                text = await self.stored() if self._source == "stored" else None
+                words = await (self._read_file(settings) if text is None else _make(text, settings.switches))
+                self._switch(words, self._source or "file")
+            self._settings = settings
+
     async def save(self, text: bytes | None) -> None:
         """Store a list and put it in force; ``None``: forget the stored one, so that the file's counts, if any.
 
@@ -220,15 +233,16 @@ class LocalWords:
         """The list that was stored, as it came; ``None`` when there is none."""
         return await self._store.find_document(_DOCUMENT)
 
-    async def _read_file(self) -> WordList | None:
-        path = Path(self._settings.file)
-        if not self._settings.file:
+    async def _read_file(self, settings: Words | None = None) -> WordList | None:
+        settings = settings or self._settings
+        path = Path(settings.file)
+        if not settings.file:
             return None
         try:
             text = await asyncio.to_thread(_content, path)
         except OSError as error:
             raise WordListError(f"{path} cannot be read: {error.strerror or error}") from error
-        return await _make(text, self._settings.switches, f"{path}: ")
+        return await _make(text, settings.switches, f"{path}: ")
 
     def _switch(self, words: WordList | None, source: Source) -> None:
         self._list = words

@@ -279,7 +279,7 @@ async def _candidates(io: Io, condition: Where, where: str | None) -> AsyncGener
         if installation is not None:
             yield installation
     elif isinstance(channel, str):
-        for one_of_it in await io.store.installations_of(channel):
+        for one_of_it in await io.store.installations_of(channel, io.policy.query_scan + 1):
             yield one_of_it
     else:
         async with aclosing(io.store.scan_installations()) as scan:

@@ -87,6 +87,19 @@ def test_any_status_but_2xx_means_that_it_was_not_taken(status: int) -> None:
     asyncio.run(check())
 
 
+def test_what_it_says_besides_changes_nothing_however_long_it_is() -> None:
+    async def check() -> None:
+        async def talk(request: web.Request) -> web.Response:
+            return web.Response(body=b" " * 10_000_000)
+
+        async with back_end(talk) as url:
+            service = HttpServiceBackEnd(url, APPLICATION, "the-key", guarded=False)
+            await service.take([MESSAGE])
+            await service.close()
+
+    asyncio.run(check())
+
+
 def test_one_that_does_not_answer_is_not_waited_for_for_long() -> None:
     async def check() -> None:
         ended = asyncio.Event()

@@ -358,6 +358,8 @@ class TestInstallations:
         )
         assert [one.id[0] for one in await part.installations_of("ann")] == ["a", "c"]
         assert [one.id[0] for one in await part.installations_of("ben")] == ["a", "b"]
+        assert [one.id[0] for one in await part.installations_of("ann", 1)] == ["c"]
+        assert await part.installations_of("ann", 0) == []
         await install(part, installation("a", channels=("cid",)))
         assert [one.id[0] for one in await part.installations_of("ann")] == ["c"]
         assert [one.id[0] for one in await part.installations_of("cid")] == ["a"]

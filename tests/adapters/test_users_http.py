@@ -148,6 +148,17 @@ async def test_nobody_need_be_there() -> None:
     await asked.close()
 
 
+@on_asyncio
+async def test_a_url_that_was_stored_for_an_application_leads_to_public_addresses_only() -> None:
+    async with users(saying(200, TOM)) as (open_one, house):
+        guarded = HttpUsers(open_one._url, APPLICATION, guarded=True)
+        with capture_logs() as logs, pytest.raises(Unavailable):
+            await guarded.verify("q1w2e3")
+        await guarded.close()
+    assert house.asked == []
+    assert [entry["problem"] for entry in logs] == ["the address is not public"]
+
+
 @pytest.mark.parametrize(
     "token", ["", "a b", "a\r\nX-LC-Key: master", "\u00e9", "a\x00", "x" * (TOKEN_CHARACTERS_MAX + 1)]
 )

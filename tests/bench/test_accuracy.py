@@ -108,6 +108,30 @@ def test_a_connection_that_the_server_ends_is_told_and_what_it_should_have_done_
     assert (report.ended, ack.due, ack.came, ack.missing) == (1, 100, 75, 25)
 
 
+def test_where_everybody_is_slow_nobody_is_waited_for() -> None:
+    report = report_of(ROOM, settings=("room.slow_percent=100",))
+    assert report.sound
+    assert {one.name: one.due for one in report.measured} == {"delivery": 0, "ack": 100}
+    assert report.figures["room"]["deliveries to slow readers"] == 1000
+
+
+def test_a_share_of_few_readers_is_one_at_least() -> None:
+    assert report_of(ROOM, settings=("room.slow_percent=1",)).figures["room"]["slow readers"] == 1
+    storm = report_of(ROOM, settings=("room.reconnect_percent=1", "room.reconnect_every_seconds=0.2"))
+    assert (measured(storm, "come back").due, measured(storm, "come back").came) == (2, 2)
+
+
+def test_losses_that_come_faster_than_readers_come_back_cost_each_reader_the_time_since_its_own() -> None:
+    # So many that those of a loss are still there at the next one.
+    storm = ("room.readers=600", "room.rate=1", "room.reconnect_percent=100", "room.reconnect_every_seconds=0.0005")
+    report = report_of(ROOM, settings=(*storm, "seconds=0.0015", "drain_seconds=5"))
+    back = measured(report, "come back")
+    # Nobody is lost who is not there.
+    assert 600 <= back.due <= 1200
+    assert back.came >= 600
+    assert report.ended == 0
+
+
 def test_echoes_of_idle_clients_are_measured() -> None:
     report = report_of(IDLE, "--delay-ms", "30")
     echo = measured(report, "echo")

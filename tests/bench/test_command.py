@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -152,6 +153,37 @@ def test_an_interrupted_run_leaves_no_process_and_no_half_written_file(
     assert str(directory / "tmp") not in command_lines()
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="the end of another's child is seen on Linux only")
+@pytest.mark.parametrize("after", ["starting a server", "measuring"])
+def test_a_run_that_is_killed_takes_its_server_and_the_server_s_data_with_it(directory: Path, after: str) -> None:
+    with spawn(directory, "room", "--readers", "20", "--seconds", "50", "--set", "warm_up_seconds=0") as process:
+        assert process.stderr is not None
+        while (line := process.stderr.readline().strip()) != after:
+            assert line
+        # It says that it starts a server, and then it does.
+        while not (servers := children_of(process.pid)):
+            assert process.poll() is None
+        descriptors = [os.pidfd_open(server) for server in servers]
+        process.kill()
+        process.communicate(timeout=30)
+    try:
+        for descriptor in descriptors:
+            assert select.select([descriptor], [], [], 20)[0], "the server goes on"
+    finally:
+        for descriptor in descriptors:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+            os.close(descriptor)
+    assert files_in(directory) == set()
+
+
+def children_of(process_id: int) -> list[int]:
+    """Its children that have begun to be what they are to be."""
+    children = [int(word) for word in Path(f"/proc/{process_id}/task/{process_id}/children").read_text().split()]
+    return [child for child in children if b"fastim-bench-" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
 def command_lines() -> str:
     """Of all processes."""
     if Path("/proc/self/cmdline").exists():
@@ -172,6 +204,40 @@ def test_a_run_in_which_something_was_refused_exits_with_1(bench: Run, directory
     assert files_in(directory) == {"my.svg"}
 
 
+@pytest.mark.slow
+def test_results_that_cannot_be_written_after_all_are_shown_first(bench: Run, directory: Path) -> None:
+    lasting = ("--readers", "5", "--seconds", "50", "--set", "warm_up_seconds=0")
+    (directory / "gone").mkdir()
+    with stub_server() as stub:
+        server = ("--server", f"127.0.0.1:{stub.port}", "--app-id", APP_ID)
+        with spawn(directory, *lasting, *server, "--no-plot", "--json", "gone/all.json") as process:
+            assert process.stderr is not None
+            while (line := process.stderr.readline().strip()) != "measuring":
+                assert line
+            (directory / "gone").rmdir()
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert "room: delivery" in out
+    assert "written" not in out
+    assert "fastim: gone/all.json: cannot be written: No such file or directory" in err
+
+
+@pytest.mark.slow
+def test_a_link_is_followed_and_stays(bench: Run, directory: Path) -> None:
+    (directory / "there").mkdir()
+    (directory / "all.json").symlink_to("there/all.json")
+    (directory / "round.json").symlink_to("round.json")
+    with stub_server() as stub:
+        server = ("--server", f"127.0.0.1:{stub.port}", "--app-id", APP_ID, "--no-plot")
+        code, _, err = bench(*SMALL, *server, "--json", "all.json")
+        said = refused(bench(*SMALL, *server, "--json", "round.json"))
+    assert code == 0, err
+    assert (directory / "all.json").is_symlink()
+    assert msgspec.json.decode((directory / "there" / "all.json").read_bytes(), type=Report).sound
+    assert said == "round.json: is a link that leads to itself"
+
+
 # --- What it refuses --------------------------------------------------------------------------------------------------
 
 
@@ -182,6 +248,7 @@ def test_a_server_that_is_not_there_is_one_line(bench: Run, directory: Path) -> 
         port = taken.getsockname()[1]
     said = refused(bench(*SMALL, "--server", f"127.0.0.1:{port}", "--app-id", "x"))
     assert said == f"127.0.0.1:{port}: Connection refused"
+    assert refused(bench("--server", f"[::1]:{port}", "--app-id", "x")).startswith(f"[::1]:{port}: ")
     assert refused(bench("--server", "no-such-host.invalid:1", "--app-id", "x")).startswith("no-such-host.invalid:1: ")
     assert files_in(directory) == set()
 
@@ -221,6 +288,7 @@ def test_a_server_that_cannot_start_says_why(bench: Run, directory: Path) -> Non
         (["--json", "none/x.json"], "none/x.json: there is no directory none"),
         (["--plot", "tmp.svg/x.svg"], "tmp.svg/x.svg: there is no directory tmp.svg"),
         (["--json", "."], ".: is a directory"),
+        (["--json", "x.svg", "--plot", "./x.svg"], "x.svg: --json and --plot want a file each"),
         (["--server", "4567", "--app-id", "x"], "--server: '4567' does not fit; give HOST:PORT"),
         (["--server", "a:1"], "--server wants --app-id, an application of that server"),
         (["--server", "a:1", "--app-id", "x", "--app-key", "y"], "--app-key is checked over HTTP: give --http"),
@@ -245,6 +313,16 @@ def test_what_cannot_be_run_is_refused_before_anything_happens(
     assert isinstance(exited.value.code, int)
     assert refused((exited.value.code, *capsys.readouterr())).startswith(says)
     assert files_in(directory) == set()
+
+
+@pytest.mark.slow
+def test_what_is_no_file_is_not_replaced_by_one(bench: Run, directory: Path) -> None:
+    # Stands for /dev/null, which this would be the end of if it failed.
+    os.mkfifo(directory / "pipe")
+    assert refused(bench("--no-plot", "--seconds", "0.1", "--json", "pipe")) == (
+        "pipe: is a device or a pipe; give the name of a file"
+    )
+    assert (directory / "pipe").is_fifo()
 
 
 def test_help_list_and_show_answer_without_a_server(

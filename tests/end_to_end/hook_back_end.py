@@ -11,6 +11,7 @@ import struct
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -35,7 +36,7 @@ class Asked(NamedTuple):
 
     Attributes:
         headers: Empty where hooks in Python asked on.
-        said: The body, JSON.
+        said: The body; what its JSON says where it is that.
     """
 
     headers: Mapping[str, str]
@@ -96,6 +97,11 @@ class HookBackEnd:
         with self._changed:
             return [asked for name, asked in self._asked if name == hook and _has(asked.said, said)]
 
+    def heard(self, text: str) -> bool:
+        """Whether anything that it was asked has this in its body or a header."""
+        with self._changed:
+            return any(text in f"{asked.said} {dict(asked.headers)}" for _, asked in self._asked)
+
     async def asked(self, hook: str, number: int = 1, **said: Any) -> list[Asked]:
         """Wait until it was asked so many times."""
         await self.until(lambda: len(self.calls(hook, **said)) >= number)
@@ -110,6 +116,17 @@ class HookBackEnd:
         seen = self.listed
         # The second of them was asked after the first was answered.
         await self.until(lambda: self.listed >= seen + 3)
+
+    def hold(self, name: str) -> Callable[[], object]:
+        """Keep what is asked there waiting, until what is returned is called."""
+        let_go = asyncio.Event()
+
+        async def wait(_: web.Request) -> web.StreamResponse:
+            await let_go.wait()
+            return web.Response()
+
+        self.acts[name] = wait
+        return partial(self._loop.call_soon_threadsafe, let_go.set)
 
     async def silence(self, _: web.Request) -> web.StreamResponse:
         """No answer, until there is a reset."""
@@ -151,7 +168,8 @@ class HookBackEnd:
         name = request.path.rpartition("/")[2]
         if request.path.startswith("/1.1/functions/") and request.headers.get("X-LC-Hook-Key") != HOOK_KEY:
             return web.json_response({"code": 401, "error": "Unauthorized."}, status=401)
-        said = json.loads(await request.read() or b"null")
+        body = await request.read()
+        said = json.loads(body) if request.content_type == "application/json" else body.decode(errors="replace")
         # Who waits for the call may go on to change what is done about the next one.
         act = self.acts.get(name, NOTHING)
         with self._changed:

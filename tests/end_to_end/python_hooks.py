@@ -17,7 +17,8 @@ from fastim.hooks import ClientSign
 def ask(call: Any) -> Any:
     parameters = call.user if isinstance(call, ClientSign) else call
     connection = http.client.HTTPConnection(urlsplit(os.environ["HOOK_BACK_END"]).netloc)
-    connection.request("POST", f"/python/{call.hook}", msgspec.json.encode(parameters))
+    headers = {"Content-Type": "application/json"}
+    connection.request("POST", f"/python/{call.hook}", msgspec.json.encode(parameters), headers)
     said = json.loads(connection.getresponse().read())
     connection.close()
     match said.get("do"):

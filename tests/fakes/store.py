@@ -10,7 +10,7 @@ import trio
 from fastim.core.broadcast import Broadcast
 from fastim.core.conversation import Conversation
 from fastim.core.errors import Unavailable
-from fastim.core.installation import Installation
+from fastim.core.installation import SUBSCRIBED_MAX, Installation
 from fastim.core.message import Draft, Message, Position, Span
 from fastim.core.notice import Addressed, Notice
 from fastim.core.push import Job, Notification
@@ -321,9 +321,9 @@ class PacedStore:
         await trio.lowlevel.checkpoint()
         return await self._store.find_device(name)
 
-    async def installations_of(self, channel: str) -> list[Installation]:
+    async def installations_of(self, channel: str, most: int = SUBSCRIBED_MAX) -> list[Installation]:
         await trio.lowlevel.checkpoint()
-        return await self._store.installations_of(channel)
+        return await self._store.installations_of(channel, most)
 
     async def scan_installations(self) -> AsyncGenerator[Installation, None]:
         async with aclosing(self._store.scan_installations()) as scan:

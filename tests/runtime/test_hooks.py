@@ -377,7 +377,7 @@ async def test_the_end_waits_for_notices_but_not_for_ever() -> None:
 
 
 @on_asyncio
-async def test_a_question_at_the_end_is_not_left_open() -> None:
+async def test_a_question_at_the_end_is_not_left_open_and_nothing_is_done_unasked() -> None:
     for settings in (Hooks(), REQUIRED):
         hooks = LocalHooks([ScriptedEngine(silent)], settings)
         asking = asyncio.ensure_future(hooks.ask(ADD))
@@ -386,13 +386,25 @@ async def test_a_question_at_the_end_is_not_left_open() -> None:
         with capture_logs() as logs:
             await hooks.close()
         assert now() - begun < 0.1
-        if settings is REQUIRED:
-            with pytest.raises(HookFailed):
-                await asking
-        else:
-            assert await asking == ConversationAnswer()
+        with pytest.raises(HookFailed):
+            await asking
         assert logs == []
         assert hooks.lines["_conversationAdd"].outcomes["abandoned"] == 1
+
+
+@on_asyncio
+async def test_a_required_hook_that_is_not_defined_is_said_once() -> None:
+    engine = ScriptedEngine()
+    for settings in (REQUIRED, Hooks(), Hooks(required=("all",))):
+        hooks = LocalHooks([engine], settings)
+        with capture_logs() as logs:
+            assert hooks.defines(ConversationAdd)
+            engine.defined.clear()
+            for kind in (ConversationAdd, ConversationRemove, ConversationAdd):
+                assert not hooks.defines(kind)
+        engine.defined.add(ConversationAdd)
+        said = [(entry["log_level"], entry["hook"]) for entry in logs]
+        assert said == ([("warning", "_conversationAdd")] if settings is REQUIRED else [])
 
 
 # --- The breaker ------------------------------------------------------------------------------------------------------

@@ -1,16 +1,23 @@
 """What is remembered of the last messages."""
 
+import asyncio
+from collections.abc import Sequence
+
 from msgspec.structs import replace
 
 from fastim.core.conversation import Kind
 from fastim.core.events import MessagePatched, MessagePosted, MessagesReceipted
 from fastim.core.hooks import Answer, Call, MessageAnswer, MessageReceived, MessageUpdate
 from fastim.core.ids import message_id
+from fastim.core.installation import Installation
 from fastim.core.message import Message
+from fastim.core.push import Job, Notification
 from fastim.core.units import Millis
+from fastim.ports.push import Outcome, Refused, Sent
 from fastim.runtime.hooks import LocalHooks
+from fastim.runtime.outbox import Outbox
 from fastim.runtime.story import STEPS_MAX, Step, Stories
-from fastim.settings import Hooks
+from fastim.settings import Hooks, Push
 from fastim.wire import messages2_pb2 as pb
 from tests.fakes.clock import NOON
 from tests.fakes.engine import ScriptedEngine, broken
@@ -80,10 +87,11 @@ async def sent(node: Node, line: Line, conversation_id: str, text: bytes = b"hi"
 
 async def settled(node: Node, line: Line) -> None:
     """What was sent is done, and everybody was told."""
-    await node.dispatcher.finish()
-    await line.send(pb.GenericCommand(cmd=pb.echo, i=-1))
-    while (await line.receive()).cmd != pb.echo:
-        pass
+    for _ in range(2):  # it has come in; it is done and told
+        await line.send(pb.GenericCommand(cmd=pb.echo, i=-1))
+        while (await line.receive()).cmd != pb.echo:
+            pass
+        await node.dispatcher.finish()
 
 
 class TestWhatClientsDo:
@@ -246,6 +254,52 @@ class TestBounds:
             stories.hear(posted(after))
             assert "another" not in repr(stories.tell(after.id))
             assert words_of(steps_of(node, after.id)) == ["received", "hook", "filtered", "stored", "delivered"]
+
+
+class Carrier:
+    """A provider that answers what it is given, one after the other."""
+
+    name = "apns"
+
+    def __init__(self, *outcomes: Outcome) -> None:
+        self._outcomes = list(outcomes)
+
+    def carries(self, installation: Installation) -> bool:
+        return True
+
+    async def send(self, notification: Notification, devices: Sequence[Installation]) -> Outcome:
+        return self._outcomes.pop(0)
+
+    async def close(self) -> None: ...
+
+
+class TestPushes:
+    @on_asyncio
+    async def test_what_became_of_a_notification_is_added(self) -> None:
+        async with running_node() as node:
+            stories, store, done = stories_of(node), node.store, asyncio.Event()
+            outbox = Outbox([Carrier(Refused("too long"), Sent())], Push(), node.tenant.hooks)
+
+            def hear(message_id: str, client_id: str, provider: str, word: str) -> None:
+                stories.hear_word(message_id, client_id, provider, word)
+                if word == "sent":
+                    done.set()
+
+            outbox.on_word = hear
+            one, other = said(1), said(2)
+            stories.hear(posted(one))
+            stories.hear(posted(other))
+            device = Installation("phone", "ios", NOON, NOON, "token", channels=("jerry",))
+            await store.change_installation("phone", lambda _: device)
+            for each in (one, other):
+                push = Notification("phone", each.id, GROUP, "jerry", "phone", "{}", Millis(NOON + 60_000))
+                await store.queue_pushes(Job(each.id, GROUP, GROUP, NOON, ("jerry",)), [push], {}, NOON, done=True)
+            outbox.start(node.tenant.io)
+            await done.wait()
+            await outbox.close()
+            assert [words_of(steps_of(node, each.id))[-1] for each in (one, other)] == ["push_failed", "pushed"]
+            failed = steps_of(node, one.id)[-1]
+            assert (failed.outcome, failed.provider, failed.client_id) == ("refused", "apns", "jerry")
 
 
 class TestServices:

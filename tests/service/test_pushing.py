@@ -241,6 +241,36 @@ async def test_badges_count_on_from_message_to_message() -> None:
     assert badges == [3, 4, 9, 10]
 
 
+@pytest.mark.rule("10.5")
+@on_trio
+async def test_a_badge_counts_on_from_what_is_on_its_way_to_the_store() -> None:
+    world = await new_pushing_world()
+    tom = await world.login("tom")
+    room = await world.start(tom, "jerry", "spike")
+    jerrys = await add_device(world, 1, "jerry", badge=2)
+    spikes = await add_device(world, 2, "spike", badge=2)
+    job = await say(world, "tom", room)
+    async with aclosing(expand(world.io, job, {jerrys: 7})) as parts:
+        (part,) = [part async for part in parts]
+    assert part.badges == {jerrys: 8, spikes: 3}
+
+
+@on_trio
+async def test_a_message_is_found_with_or_without_its_place_in_the_log() -> None:
+    world = await new_pushing_world()
+    tom = await world.login("tom")
+    room = await world.start(tom, "jerry")
+    device = await add_device(world, 1, "jerry")
+    jobs = [await say(world, "tom", room) for _ in range(3)]
+    assert [job.sequence for job in jobs] == [1, 2, 3]
+    elsewhere = replace(jobs[0], sequence=2)
+    nowhere = replace(jobs[1], sequence=9)
+    unknown = replace(jobs[2], sequence=0)
+    assert await pushed(world, elsewhere) == []
+    assert await pushed(world, nowhere) == []
+    assert [one.target for one in await pushed(world, unknown)] == [device]
+
+
 @on_trio
 async def test_the_plain_webhook_gets_all_of_the_content_for_each_client() -> None:
     world = await new_pushing_world(Policy(push_webhook=True))

@@ -83,7 +83,7 @@ from fastim.core.broadcast import Broadcast
 from fastim.core.conversation import Conversation
 from fastim.core.errors import ConversationNotFound
 from fastim.core.ids import AppNumber
-from fastim.core.installation import Installation
+from fastim.core.installation import SUBSCRIBED_MAX, Installation
 from fastim.core.message import Draft, Message, Position, Span
 from fastim.core.notice import Addressed, Notice
 from fastim.core.push import Job, Notification
@@ -720,17 +720,14 @@ class LmdbApplicationStore(Reads):
                     return decode_installation(stored)
         return None
 
-    async def installations_of(self, channel: str) -> list[Installation]:
+    async def installations_of(self, channel: str, most: int = SUBSCRIBED_MAX) -> list[Installation]:
         found: list[Installation] = []
         prefix = self._key + text_hash(channel)
-
-        def note(transaction: lmdb.Transaction[bytes], key: bytes, stored: bytes) -> bool:
-            record = transaction.get(self._key + key[len(prefix) :], db=self._environment.tables.installations)
-            if record is not None:
-                found.append(decode_installation(record))
-            return False
-
-        await self._visit(self._environment.tables.installation_channels, prefix, prefix, note)
+        end = prefix + b"\xff"  # behind every id: they are UTF-8
+        deadline = self._turns.begin()
+        while len(found) < most and (end := self._subscribed_before(prefix, end, most, deadline, found)):
+            deadline = await self._turns.next()
+        found.reverse()
         return found
 
     async def scan_installations(self) -> AsyncGenerator[Installation, None]:

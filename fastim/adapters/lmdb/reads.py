@@ -24,9 +24,10 @@ from fastim.adapters.lmdb.keys import (
     log_key,
 )
 from fastim.adapters.lmdb.places import count_before, count_until, records
-from fastim.adapters.lmdb.records import decode_head, decode_message
+from fastim.adapters.lmdb.records import decode_head, decode_installation, decode_message
 from fastim.adapters.lmdb.turns import Turns
 from fastim.core.ids import AppNumber
+from fastim.core.installation import Installation
 from fastim.core.message import Message, Span
 from fastim.core.unread import Head
 
@@ -137,6 +138,33 @@ class Reads:
                 size += len(stored[-1])
                 more = cursor.next()
         return stored, b""
+
+    def _subscribed_before(
+        self, prefix: bytes, end: bytes, most: int, deadline: float, found: list[Installation]
+    ) -> bytes:
+        """Find installations by a channel, backward from the key ``end``, until there are ``most`` of them.
+
+        Args:
+            prefix: Of the channel's keys.
+            deadline: So long at a stretch.
+
+        Returns:
+            The key to go on from, empty when that was all.
+        """
+        tables = self._environment.tables
+        with self._environment.reading() as transaction:
+            cursor = transaction.cursor(tables.installation_channels)
+            more = cursor.prev() if cursor.set_range(end) else cursor.last()
+            while more and cursor.key().startswith(prefix):
+                record = transaction.get(self._key + cursor.key()[len(prefix) :], db=tables.installations)
+                if record is not None:
+                    found.append(decode_installation(record))
+                if len(found) == most:
+                    break
+                if perf_counter() > deadline:
+                    return cursor.key()
+                more = cursor.prev()
+        return b""
 
     async def _visit_memberships(self, client_id: str, visit: Visit) -> None:
         """Visit each membership of the client."""

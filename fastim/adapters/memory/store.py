@@ -34,7 +34,7 @@ from fastim.core.ids import (
     message_id,
     personal_log,
 )
-from fastim.core.installation import Installation
+from fastim.core.installation import SUBSCRIBED_MAX, Installation
 from fastim.core.message import Draft, Message, Position, Span, next_timestamp, place
 from fastim.core.notice import Addressed, Notice
 from fastim.core.policy import REJOIN_MILLIS, URGENT_KEPT_MILLIS
@@ -630,8 +630,9 @@ class MemoryApplicationStore:
         named = next((one for one in known if one.installation_id == name), None)
         return named or next((one for one in known if one.token == name), None)
 
-    async def installations_of(self, channel: str) -> list[Installation]:
-        return [one for one in self._by_age() if channel in one.channels]
+    async def installations_of(self, channel: str, most: int = SUBSCRIBED_MAX) -> list[Installation]:
+        found = [one for one in self._by_age() if channel in one.channels]
+        return found[max(len(found) - most, 0) :]
 
     async def scan_installations(self) -> AsyncGenerator[Installation, None]:
         for installation in self._by_age():

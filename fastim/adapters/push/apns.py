@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
+from fastim.adapters.http_client import Answer
 from fastim.adapters.push import needs
 from fastim.adapters.push.content import Content, content_of, encoded
-from fastim.adapters.push.http import DEADLINE_SECONDS, Answer, NotSent, retry_after, within
+from fastim.adapters.push.http import DEADLINE_SECONDS, NotSent, retry_after, within
 from fastim.core.installation import Installation
 from fastim.core.push import Notification
 from fastim.ports.push import Dead, Later, Outcome, Refused, Sent

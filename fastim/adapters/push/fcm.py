@@ -15,9 +15,10 @@ import msgspec
 import structlog
 from msgspec import Struct
 
+from fastim.adapters.http_client import Answer, HttpClient
 from fastim.adapters.push import needs
 from fastim.adapters.push.content import Content, as_texts, content_of, encoded, seconds_left
-from fastim.adapters.push.http import DEADLINE_SECONDS, Answer, HttpClient, NotSent, retry_after, within
+from fastim.adapters.push.http import DEADLINE_SECONDS, NotSent, ProviderClient, retry_after, within
 from fastim.adapters.push.tokens import AccessToken, TokenKeeper
 from fastim.core.errors import SettingsError
 from fastim.core.installation import Installation
@@ -81,7 +82,7 @@ class Fcm:
         self._url: Final = f"{(url or URL).rstrip('/')}/v1/projects/{project}/messages:send"
         self._deadline_seconds: Final = deadline_seconds
         self._now: Final = now
-        self._client: Final = HttpClient(deadline_seconds=deadline_seconds)
+        self._client: Final = ProviderClient(HttpClient(deadline_seconds=deadline_seconds))
         self._tokens: Final = TokenKeeper(self._ask_token)
         self._complained = False
 

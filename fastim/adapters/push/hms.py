@@ -12,8 +12,9 @@ from urllib.parse import quote
 
 import msgspec
 
+from fastim.adapters.http_client import Answer
 from fastim.adapters.push.content import Content, as_texts, encoded, seconds_left
-from fastim.adapters.push.http import DEADLINE_SECONDS, Answer
+from fastim.adapters.push.http import DEADLINE_SECONDS
 from fastim.adapters.push.makers import (
     Code,
     Means,

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import quote
 
+from fastim.adapters.http_client import Answer
 from fastim.adapters.push.content import Content, as_texts, encoded, seconds_left
 from fastim.adapters.push.hms import CODES, TAKEN
-from fastim.adapters.push.http import DEADLINE_SECONDS, Answer
+from fastim.adapters.push.http import DEADLINE_SECONDS
 from fastim.adapters.push.makers import PhoneMaker, base, both_lines, check_together, code_of, mapping
 from fastim.adapters.push.tokens import AccessToken
 from fastim.core.push import Notification

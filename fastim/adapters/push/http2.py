@@ -12,7 +12,8 @@ from typing import Final
 import httpx2
 from h2.exceptions import H2Error
 
-from fastim.adapters.push.http import ANSWER_BYTES_MAX, Answer, NotSent
+from fastim.adapters.http_client import ANSWER_BYTES_MAX, Answer
+from fastim.adapters.push.http import NotSent
 from fastim.ports.push import Later
 
 IDLE_SECONDS = 300.0

@@ -15,8 +15,9 @@ from urllib.parse import urlencode
 import structlog
 from msgspec import Struct
 
+from fastim.adapters.http_client import Answer, HttpClient
 from fastim.adapters.push.content import Content, content_of, encoded
-from fastim.adapters.push.http import DEADLINE_SECONDS, Answer, HttpClient, NotSent, retry_after, within
+from fastim.adapters.push.http import DEADLINE_SECONDS, NotSent, ProviderClient, retry_after, within
 from fastim.adapters.push.tokens import AccessToken, TokenKeeper
 from fastim.core.errors import SettingsError
 from fastim.core.installation import Installation
@@ -82,7 +83,7 @@ class PhoneMaker(ABC):
     def __init__(self, *, deadline_seconds: float = DEADLINE_SECONDS, now: Callable[[], float] = time.time) -> None:
         self._deadline_seconds: Final = deadline_seconds
         self._now: Final = now
-        self._client: Final = HttpClient(deadline_seconds=deadline_seconds)
+        self._client: Final = ProviderClient(HttpClient(deadline_seconds=deadline_seconds))
         self._tokens: Final = TokenKeeper(self._ask_token)
         self._complained = False
 

@@ -16,9 +16,10 @@ import msgspec
 from msgspec import Struct
 
 from fastim.adapters.egress import connector
+from fastim.adapters.http_client import Answer, HttpClient
 from fastim.adapters.push import needs
 from fastim.adapters.push.content import content_of, encoded, seconds_left
-from fastim.adapters.push.http import DEADLINE_SECONDS, Answer, HttpClient, NotSent, retry_after, within
+from fastim.adapters.push.http import DEADLINE_SECONDS, NotSent, ProviderClient, retry_after, within
 from fastim.core.errors import SettingsError
 from fastim.core.installation import Installation
 from fastim.core.push import Notification
@@ -84,8 +85,8 @@ class WebPush:
         self._deadline_seconds: Final = deadline_seconds
         self._schemes: Final = ("https",) if guarded else ("https", "http")
         self._now: Final = now
-        self._client: Final = HttpClient(
-            deadline_seconds=deadline_seconds, connector=partial(connector, guarded=guarded, limit=0)
+        self._client: Final = ProviderClient(
+            HttpClient(deadline_seconds=deadline_seconds, connector=partial(connector, guarded=guarded, limit=0))
         )
 
     def carries(self, installation: Installation) -> bool:

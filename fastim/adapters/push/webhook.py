@@ -6,26 +6,21 @@ is worth it (``expires_at``, milliseconds since the epoch), and the member's dev
 it for good.
 """
 
-import asyncio
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final
 
-import aiohttp
 import msgspec
 
-from fastim.adapters.egress import connector, problem_of
-from fastim.adapters.push.http import retry_after
+from fastim.adapters.egress import connector
+from fastim.adapters.http_client import HttpClient, NoAnswer
+from fastim.adapters.push.http import DEADLINE_SECONDS, retry_after
 from fastim.core.installation import Installation
 from fastim.core.push import Notification
 from fastim.ports.push import Later, Outcome, Refused, Sent
 
-DEADLINE_SECONDS: Final = 10.0
-"""For a whole POST, from looking up the name to the answer's head."""
-ANSWER_SECONDS: Final = 1.0
-"""For the rest of an answer, which says nothing: a connection is used again when it comes within that."""
-ANSWER_BYTES_MAX: Final = 65_536
-
+_HEADERS: Final = {"Content-Type": "application/json"}
 _OVERLOADED: Final = frozenset((429, 503))
 
 
@@ -41,9 +36,9 @@ class WebhookProvider:
 
     def __init__(self, url: str, *, guarded: bool) -> None:
         self._url: Final = url
-        self._guarded: Final = guarded
-        self._client: aiohttp.ClientSession | None = None
-        self._closed = False
+        self._client: Final = HttpClient(
+            deadline_seconds=DEADLINE_SECONDS, connector=partial(connector, guarded=guarded, limit=0)
+        )
 
     def carries(self, installation: Installation) -> bool:
         return False
@@ -52,34 +47,14 @@ class WebhookProvider:
         body = body_of(notification, devices)
         if body is None:
             return Refused("what is pushed is not a JSON object")
-        if self._closed:
-            return Later("closed")
         try:
-            async with asyncio.timeout(DEADLINE_SECONDS):
-                answer = await self._post(body)
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            return Later(problem_of(error))
-        try:
-            return _outcome(answer.status, retry_after(answer.headers, time.time()))
-        finally:
-            await _finish(answer)
+            answer = await self._client.post(self._url, body, _HEADERS, body_counts=False)
+        except NoAnswer as error:
+            return Later(str(error))
+        return _outcome(answer.status, retry_after(answer.headers, time.time()))
 
     async def close(self) -> None:
-        self._closed = True
-        if self._client is not None:
-            await self._client.close()
-
-    async def _post(self, body: bytes) -> aiohttp.ClientResponse:
-        if self._client is None:
-            self._client = aiohttp.ClientSession(
-                connector=connector(guarded=self._guarded, limit=0),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,
-                timeout=aiohttp.ClientTimeout(),
-                headers={"User-Agent": "fastim", "Accept-Encoding": "identity"},
-            )
-        headers = {"Content-Type": "application/json"}
-        return await self._client.post(self._url, data=body, headers=headers, allow_redirects=False)
+        await self._client.close()
 
 
 def body_of(notification: Notification, devices: Sequence[Installation]) -> bytes | None:
@@ -125,18 +100,3 @@ def _outcome(status: int, after_seconds: float | None) -> Outcome:
     if status >= 500:
         return Later(says)
     return Refused(says)
-
-
-async def _finish(answer: aiohttp.ClientResponse) -> None:
-    """Take the rest of the answer, so that the connection is free; one that is too long or too slow is cut."""
-    taken = 0
-    try:
-        async with asyncio.timeout(ANSWER_SECONDS):
-            async for part in answer.content.iter_any():
-                taken += len(part)
-                if taken > ANSWER_BYTES_MAX:
-                    break
-    except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
-        pass
-    finally:
-        answer.release() if answer.content.at_eof() else answer.close()

@@ -27,7 +27,7 @@ class NewBroadcast(Struct, frozen=True):
     Attributes:
         conv_id: The service conversation that says it.
         valid_till: Who logs in later does not get it; at most 30 days from now, which is the default.
-        push: What those get as offline push who are not online.
+        push: Taken and not used: what is said to everybody is pushed to nobody.
         transient: Only those who are online now get it.
     """
 

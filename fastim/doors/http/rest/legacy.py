@@ -104,6 +104,8 @@ class OldBroadcast(OldAnnouncement, frozen=True, kw_only=True):
     """A message to everybody.
 
     Attributes:
+        push: Taken and not used: what is said to everybody is pushed to nobody.
+        push_data: The same.
         valid_till: Who logs in later does not get it; at most 30 days from now, which is the default.
         transient: Only those who are online now get it.
     """

@@ -1,0 +1,188 @@
+"""An application's parts: settings and keys that change while it runs, and stored settings that do not fit."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from aiohttp import web
+from structlog.testing import capture_logs
+
+from fastim.adapters.memory import MemoryStore
+from fastim.core.application import Application
+from fastim.core.hooks import MessageReceived
+from fastim.runtime.dispatch import Dispatcher, Tenant
+from fastim.runtime.ingress import Governor
+from fastim.runtime.limits import LimitCounters
+from fastim.runtime.operators import NotPossible
+from fastim.runtime.outbound import fanout_of
+from fastim.settings import Delivery, load
+from fastim.tenants import Shared, Tenants
+
+ID = "an-application"
+
+
+class Town:
+    """A node's applications on a store in memory."""
+
+    def __init__(self, *overrides: str) -> None:
+        self.store = MemoryStore()
+        self.dispatcher = Dispatcher()
+        shared = Shared(load(None, {}, overrides), self.store, fanout_of(Delivery()), LimitCounters(), Governor(0))
+        self.tenants = Tenants(shared, self.dispatcher)
+
+    async def begin(self, **stored: Any) -> None:
+        settings = {name.replace("__", "."): value for name, value in stored.items()}
+        await self.tenants.begin(await self.store.save_application(ID, "k", "m", "h", settings))
+
+    @property
+    def tenant(self) -> Tenant:
+        return self.dispatcher.tenants[ID]
+
+    async def stored(self) -> Application:
+        (application,) = await self.store.applications()
+        return application
+
+
+@asynccontextmanager
+async def town(*overrides: str, **stored: Any) -> AsyncIterator[Town]:
+    made = Town(*overrides)
+    await made.begin(**stored)
+    try:
+        yield made
+    finally:
+        await made.tenants.close()
+        await made.store.close()
+
+
+@asynccontextmanager
+async def back_end() -> AsyncIterator[tuple[str, list[str]]]:
+    """A site that has every hook, and the keys that it was shown."""
+    keys: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        keys.append(request.headers["X-LC-Key"])
+        return web.json_response({"result": [MessageReceived.hook]})
+
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(application, shutdown_timeout=0)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0][:2]
+    try:
+        yield f"http://{host}:{port}", keys
+    finally:
+        await runner.cleanup()
+
+
+def run(check: Callable[[], Coroutine[None, None, None]]) -> None:
+    asyncio.run(check())
+
+
+def test_a_setting_counts_at_once_and_what_holds_people_stays() -> None:
+    async def check() -> None:
+        async with town() as one:
+            before = one.tenant
+            await one.tenants.change(ID, {"messages.recall_enabled": False, "conversations.members": 7})
+            after = one.tenant
+            assert (after.io.policy.recall_enabled, after.io.policy.members) == (False, 7)
+            assert after.presence is before.presence
+            assert after.io.lanes is before.io.lanes
+            assert after.hooks is before.hooks
+            assert after.outbox is before.outbox
+            assert (await one.stored()).settings == {"messages.recall_enabled": False, "conversations.members": 7}
+
+    run(check)
+
+
+def test_a_setting_that_is_forgotten_is_what_it_was() -> None:
+    async def check() -> None:
+        async with town("conversations.members=9", messages__unread_cap=3) as one:
+            await one.tenants.change(ID, {"messages.unread_cap": None})
+            assert one.tenant.io.policy.unread_cap == 0
+            assert (await one.stored()).settings == {}
+
+    run(check)
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"messages.recall_enabled": False, "messages.unread_cap": -1}, "messages.unread_cap"),
+        ({"messages.recal_enabled": False}, "messages.recal_enabled"),
+        ({"limits.message_bytes": 9_999}, "limits.message_bytes"),
+        ({"hooks.python": "os"}, "hooks.python"),
+        ({"conversations.members": 5}, "conversations.members"),  # pinned
+        ({"push.hms_app_id": "1"}, "push.hms_app_id"),  # without its secret
+        ({"hooks.required": ["all"]}, "hooks.required"),  # without any hooks
+    ],
+)
+def test_what_cannot_be_changes_nothing(changes: dict[str, Any], field: str) -> None:
+    async def check() -> None:
+        async with town("conversations.members=9") as one:
+            before = one.tenant
+            with pytest.raises(NotPossible) as refused:
+                await one.tenants.change(ID, changes)
+            assert refused.value.field == field
+            assert one.tenant is before
+            assert (await one.stored()).settings == {}
+
+    run(check)
+
+
+def test_hooks_of_another_address_take_over_and_their_calls_count_on() -> None:
+    async def check() -> None:
+        async with back_end() as (url, _), town() as one:
+            one.tenant.hooks.lines[MessageReceived.hook].count("ok")
+            assert not one.tenant.io.hooks.defines(MessageReceived)
+            # An address that an operator's file names may be anywhere; one that is stored may not be on this machine.
+            await one.tenants.change(ID, {"hooks.url": url})
+            assert not one.tenant.io.hooks.defines(MessageReceived)
+            assert one.tenant.hooks.lines[MessageReceived.hook].outcomes["ok"] == 1
+
+    run(check)
+
+
+def test_new_keys_are_shown_to_the_back_end_from_then_on() -> None:
+    async def check() -> None:
+        async with back_end() as (url, keys), town(f"hooks.url={url}") as one:
+            assert one.tenant.io.hooks.defines(MessageReceived)
+            assert keys == ["m,master"]
+            await one.tenants.renew(await one.store.save_application(ID, "k2", "m2", "h2"))
+            assert one.tenant.application.master_key == "m2"
+            assert keys == ["m,master", "m2,master"]
+
+    run(check)
+
+
+def test_a_list_of_words_goes_by_the_new_switches() -> None:
+    async def check() -> None:
+        async with town(words__enabled=True) as one:
+            await one.tenant.words.save(b"plum\n")
+            assert one.tenant.words.mask(b"PLUM") == b"***"
+            await one.tenants.change(ID, {"words.case": False})
+            assert one.tenant.words.mask(b"PLUM") == b"PLUM"
+            assert one.tenant.words.mask(b"plum") == b"***"
+
+    run(check)
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        {"push__hms_app_id": "1"},
+        {"messages__unread_cap": "many"},
+        {"messages__gone_in_this_version": 1},
+        {"hooks__required": ["all"]},
+    ],
+)
+def test_a_stored_setting_that_does_not_fit_does_not_keep_the_server_from_starting(stored: dict[str, Any]) -> None:
+    async def check() -> None:
+        with capture_logs() as logs:
+            async with town(conversations__members=7, **stored) as one:
+                assert one.tenant.io.policy.members == 7
+        assert [entry["event"] for entry in logs if entry["log_level"] == "error"] != []
+
+    run(check)
