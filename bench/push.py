@@ -1,10 +1,14 @@
 """What a push provider that is down costs the chat: python -m bench.push.
 
-Clients send, each its next message when the last one is acked, to a server whose outbox is full and whose webhook is
-down, and to one that pushes nothing, in the same rounds. Twice each: to friends who are online, so that only the full
-outbox is beside the chat, and to friends who are offline, so that every message is pushed something, too, in vain. Each
-run starts with a new server and the same conversations, members and messages. ``jobs`` are messages of which the outbox
-has not yet worked out who is pushed something: it gives way to the chat.
+Clients send to a server whose outbox is full and whose webhook is down, and to one that pushes nothing, in the same
+rounds. Twice each: to friends who are online, so that only the full outbox is beside the chat, and to friends who are
+offline, so that every message is pushed something, too, in vain. Each run starts with a new server and the same
+conversations, members and messages. ``jobs`` are messages of which the outbox has not yet worked out who is pushed
+something: it gives way to the chat.
+
+First they send as fast as they can, each its next message when the last one is acked: what a server that has no time
+left loses. Then by the clock, at shares of what it took without push: what operators feel. There a message's time
+counts from when it was due, so nothing that falls behind can hide it.
 """
 
 import argparse
@@ -17,7 +21,7 @@ from functools import partial
 from bench.load.clients import Client, open_clients, start_conversations
 from bench.load.figures import Spread, interleave, table
 from bench.load.machine import DRIVER_CORE, describe, pin
-from bench.load.sending import Sender, send_for
+from bench.load.sending import Sender, send_by_clock, send_for
 from bench.load.server import Server, running_server
 from bench.load.transports import Tcp
 
@@ -35,13 +39,15 @@ class Load:
         away: Whether those who are sent to are offline.
         push: Whether there is a webhook, which is down.
         full: Clients for whom something waits in the outbox before anything is measured.
+        per_second: Messages by the clock, of all clients together; 0: as many as they can.
     """
 
-    def __init__(self, clients: int, full: int, *, away: bool, push: bool) -> None:
+    def __init__(self, clients: int, full: int, *, away: bool, push: bool, per_second: float = 0) -> None:
         self._names = [f"client{number}" for number in range(clients)]
         self._full = full
         self._away = away
         self._push = push
+        self._per_second = per_second
         self._figures: dict[str, list[float]] = {}
 
     def run(self, seconds: float) -> None:
@@ -100,7 +106,7 @@ class Load:
         spent = server.cpu_seconds()
         gc.collect()
         gc.disable()  # a collection here would look like a late ack
-        run = send_for(seconds, senders)
+        run = send_by_clock(self._per_second, seconds, senders) if self._per_second else send_for(seconds, senders)
         gc.enable()
         for thread, after in server.cpu_seconds().items():
             self._note(thread, 1e6 * (after - spent[thread]) / run.acked)
@@ -118,6 +124,10 @@ def _waiting(server: Server, kind: str = "targets") -> float:
     return server.metrics()[f'fastim_push_waiting{{kind="{kind}"}}']
 
 
+Loads = dict[str, tuple[Load, Load]]
+"""Without push and with a webhook that is down, by what they have in common."""
+
+
 def main() -> None:
     options = _options()
     pin(DRIVER_CORE)
@@ -125,11 +135,28 @@ def main() -> None:
     print(
         f"{options.clients} clients, {options.full:,} wait for a push, {options.rounds} rounds of {options.seconds} s"
     )
-    load = partial(Load, options.clients, options.full)
-    pairs = {
-        "friends online": (load(away=False, push=False), load(away=False, push=True)),
-        "friends offline": (load(away=True, push=False), load(away=True, push=True)),
+    friends = {"online": False, "offline": True}
+
+    def pair(away: bool, per_second: float = 0) -> tuple[Load, Load]:
+        without, down = (
+            Load(options.clients, options.full, away=away, push=push, per_second=per_second) for push in (False, True)
+        )
+        return without, down
+
+    top = {f"friends {name}": pair(away) for name, away in friends.items()}
+    _compare(options, top)
+    by_clock = {
+        f"friends {name}, {100 * share:.0f} %": pair(away, share * top[f"friends {name}"][0].figure("rate").median)
+        for share in options.shares
+        for name, away in friends.items()
     }
+    if by_clock:
+        print()
+        _compare(options, by_clock)
+
+
+def _compare(options: argparse.Namespace, pairs: Loads) -> None:
+    """Run them in turns and print what came of it."""
     loads = {
         f"{name}, {what}": one
         for name, pair in pairs.items()
@@ -149,6 +176,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--full", type=int, default=10_000, help="clients for whom something waits in the outbox")
+    parser.add_argument("--shares", type=float, nargs="*", default=[1 / 3, 2 / 3], help="of the top rate, by the clock")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=5.0)
     return parser.parse_args()

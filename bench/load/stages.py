@@ -8,7 +8,6 @@ from typing import Any, Self
 from bench.load.clients import opening, start_of
 from fastim._frames import TcpFrames, encode_tcp
 from fastim.adapters.memory import MemoryStore
-from fastim.app import Shared, tenant
 from fastim.core.commands import Send
 from fastim.core.replies import Reply
 from fastim.doors.tcp import TcpProtocol
@@ -20,6 +19,7 @@ from fastim.runtime.limits import LimitCounters
 from fastim.runtime.outbound import fanout_of
 from fastim.service.messages import send_message
 from fastim.settings import load
+from fastim.tenants import Shared, Tenants
 from fastim.wire import codec
 from fastim.wire import messages2_pb2 as pb
 
@@ -59,9 +59,7 @@ class Stages:
         application = await store.save_application("application", "key", "master key", "hook key")
         dispatcher = Dispatcher()
         fanout = fanout_of(loaded.settings.delivery)
-        own = dispatcher.tenants[application.id] = tenant(
-            application, Shared(loaded, store, fanout, LimitCounters(), Governor(0))
-        )
+        own = Tenants(Shared(loaded, store, fanout, LimitCounters(), Governor(0)), dispatcher).add(application)
         deadlines = Deadlines(asyncio.get_running_loop())
         transport = _Nowhere()
         settings = loaded.settings

@@ -15,10 +15,10 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.micro.timing import timed
 from fastim.adapters.memory import MemoryStore
-from fastim.app import Shared, tenant
 from fastim.core.commands import ReadHistory, Send, StartConversation
 from fastim.core.message import Message
 from fastim.core.session import Config, OfflineMode, Session
+from fastim.runtime.dispatch import Dispatcher
 from fastim.runtime.ingress import Governor
 from fastim.runtime.limits import LimitCounters
 from fastim.runtime.outbound import fanout_of
@@ -26,6 +26,7 @@ from fastim.service.conversations import start_conversation
 from fastim.service.io import Io
 from fastim.service.messages import read_history, send_message
 from fastim.settings import load
+from fastim.tenants import Shared, Tenants
 
 BODY = b'{"_lctype":-1,"_lctext":"good morning, all of you"}'
 EVERYTHING = Config(187)
@@ -64,7 +65,7 @@ async def new_world() -> World:
     store = MemoryStore()
     application = await store.save_application("bench", "key", "master", "hook")
     shared = Shared(loaded, store, fanout_of(loaded.settings.delivery), LimitCounters(), Governor(0))
-    io = tenant(application, shared).io
+    io = Tenants(shared, Dispatcher()).add(application).io
     session = Session(1, "tom", "", "phone", EVERYTHING, OfflineMode.UNREAD, io.clock.now())
     members = ("tom", *(f"member-{n}" for n in range(1, MEMBERS)))
     group = await start_conversation(io, session, StartConversation(members=members))

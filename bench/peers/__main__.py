@@ -30,7 +30,7 @@ import msgspec
 
 from bench.load.machine import describe, require_linux
 from bench.peers.contender import FASTIM, ROWS, Contender, Failed, Figures
-from bench.peers.page import PAGE, Cell, Result, Run, update, verdicts
+from bench.peers.page import PAGE, Cell, Result, Run, check, update, verdicts
 from bench.peers.places import CHECKOUT
 from bench.peers.servers import CONTROL, PEERS, Absent, C, version_of_fastim
 
@@ -128,7 +128,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=LEAST_ROUNDS)
     parser.add_argument("--seconds", type=float, default=2.0, help="that a server is measured in a round, at least")
     parser.add_argument("--page", type=Path, help=f"where the results go; {PAGE.name} when the run is whole")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.rounds < 1 or not options.seconds > 0:
+        parser.error("there has to be a round, and some time in it")
+    if options.page is not None:
+        check(options.page)
+    return options
 
 
 if __name__ == "__main__":

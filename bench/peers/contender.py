@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Self
 
 from msgspec import Struct
@@ -203,6 +203,7 @@ def _busy_seconds() -> float:
 
 
 def _contend(name: str, readers: int, pipe: Connection) -> None:
+    signal.signal(signal.SIGINT, _interrupted)
     try:
         needed_descriptors(readers)
         with _fastim(readers) if name == FASTIM else _peer(name, readers) as stand:
@@ -214,6 +215,12 @@ def _contend(name: str, readers: int, pipe: Connection) -> None:
         pass
     except (Exception, SystemExit) as error:
         pipe.send(f"{type(error).__name__}: {error}")
+
+
+def _interrupted(number: int, frame: FrameType | None) -> None:
+    """Ctrl-C comes from the terminal and once more from whoever started us: it must not break into the cleaning up."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _payload() -> bytes:

@@ -1,5 +1,6 @@
 """What a run says: tables, the goals, and the page in ``docs/`` whose middle part is made of them."""
 
+import os
 import platform
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -43,7 +44,10 @@ class Cell(Struct, frozen=True, order=True):
     def parse(cls, text: str) -> Self:
         readers, _, shape = text.partition(":")
         burst, _, depth = shape.partition("x")
-        return cls(int(readers), int(burst), int(depth))
+        cell = cls(int(readers), int(burst), int(depth))
+        if min(cell.readers, cell.burst, cell.depth) < 1:
+            raise ValueError("there has to be one of each")
+        return cell
 
     def __str__(self) -> str:
         return f"{self.readers:,} readers, bursts of {self.burst}, {self.depth} on their way"
@@ -145,20 +149,42 @@ def verdicts(results: Sequence[Result]) -> list[str]:
     return lines
 
 
+def check(page: Path) -> None:
+    """Say before the run, not half an hour later, that its results cannot be written there.
+
+    Raises:
+        SystemExit: The page has no markers, or cannot be written.
+    """
+    _around(page)
+    if not os.access(page.parent, os.W_OK):
+        raise SystemExit(f"{page} cannot be written")
+
+
 def update(page: Path, run: Run) -> None:
     """Write the results into the page, between the markers; at once, so that an interrupt leaves it whole.
 
     Raises:
         SystemExit: The page has no markers.
     """
-    text = page.read_text(encoding="utf-8") if page.exists() else f"{BEGIN}\n{END}\n"
+    head, tail = _around(page)
+    fresh = page.with_name(f".{page.name}.new")
+    fresh.write_text(f"{head}{BEGIN}\n\n{_written(run)}\n{END}{tail}", encoding="utf-8")
+    fresh.replace(page)
+
+
+def _around(page: Path) -> tuple[str, str]:
+    """What stands before the results and after them."""
+    try:
+        text = page.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        text = f"{BEGIN}\n{END}\n"
+    except OSError as error:
+        raise SystemExit(f"{page}: {error.strerror}") from error
     head, begin, rest = text.partition(BEGIN)
     _, end, tail = rest.partition(END)
     if not begin or not end:
         raise SystemExit(f"{page} has no markers: {BEGIN} ... {END}")
-    fresh = page.with_name(f".{page.name}.new")
-    fresh.write_text(f"{head}{BEGIN}\n\n{_written(run)}\n{END}{tail}", encoding="utf-8")
-    fresh.replace(page)
+    return head, tail
 
 
 def _written(run: Run) -> str:

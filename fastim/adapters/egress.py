@@ -8,6 +8,7 @@ connected to, whatever the URL looks like, whatever a name resolves to, and when
 
 import ipaddress
 import socket
+import ssl
 from typing import Final
 
 import aiohttp
@@ -113,15 +114,19 @@ def is_public(address: str) -> bool:
 
 
 def problem_of(error: Exception) -> str:
-    """What went wrong with a request, for logs: never an address, which may hold a secret."""
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return "its certificate is not good"
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return "its name is not known"
-    if isinstance(error, aiohttp.ClientConnectorError):
-        error = error.os_error
-    if isinstance(error, EgressRefused):
-        return str(error)
+    """What went wrong with a request, for logs: never an address, nor whatever else an exception's text may hold."""
     if isinstance(error, TimeoutError):
-        return "it takes too long"
-    return type(error).__name__
+        return "no answer in time"
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return "the name cannot be resolved"
+    if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
+        return "no TLS that can be trusted"
+    if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, EgressRefused):
+        return str(error.os_error)
+    if isinstance(error, aiohttp.ClientConnectorError | ConnectionRefusedError):
+        return "no connection"
+    if isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientPayloadError | OSError):
+        return "the connection was cut"
+    if isinstance(error, aiohttp.ClientResponseError):
+        return "the answer is not HTTP"
+    return f"it cannot be asked: {type(error).__name__}"

@@ -9,7 +9,7 @@ import aiohttp
 import msgspec
 from msgspec import Struct
 
-from fastim.adapters.egress import EgressRefused
+from fastim.adapters.egress import EgressRefused, problem_of
 
 DEADLINE_SECONDS = 10.0
 """For a question, unless its asker knows better."""
@@ -89,11 +89,10 @@ class HttpClient:
                 answer = await self._post(url, body, headers)
                 taken = await _whole(answer) if body_counts else b""
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, EgressRefused):
-                raise NoAnswer(str(error.os_error), for_good=True) from error
             if isinstance(error, aiohttp.InvalidURL):
                 raise NoAnswer("the address is not a URL", for_good=True) from error
-            raise NoAnswer(network_trouble(error)) from error
+            refused = isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, EgressRefused)
+            raise NoAnswer(problem_of(error), for_good=refused) from error
         if not body_counts:
             await _take_rest(answer)
         return Answer(answer.status, {name.lower(): value for name, value in answer.headers.items()}, taken)
@@ -147,20 +146,3 @@ async def _take_rest(answer: aiohttp.ClientResponse) -> None:
         pass
     finally:
         answer.release() if answer.content.at_eof() else answer.close()
-
-
-def network_trouble(error: Exception) -> str:
-    """What went wrong on the way, without addresses and whatever else an exception's text may hold."""
-    if isinstance(error, TimeoutError):
-        return "no answer in time"
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return "the name cannot be resolved"
-    if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
-        return "no TLS that can be trusted"
-    if isinstance(error, aiohttp.ClientConnectorError | ConnectionRefusedError):
-        return "no connection"
-    if isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientPayloadError | OSError):
-        return "the connection was cut"
-    if isinstance(error, aiohttp.ClientResponseError):
-        return "the answer is not HTTP"
-    return f"it cannot be asked: {type(error).__name__}"

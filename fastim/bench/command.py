@@ -198,9 +198,9 @@ def _write(report: Report, json: Path | None, plot: Path | None) -> None:
 def _write_whole(file: Path, content: bytes) -> None:
     """Write a file under another name and rename it, so that nobody ever finds half of it."""
     # A link stays, and what it names is replaced.
-    file = _real(file)
+    real = _real(file)
     try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
+        descriptor, name = tempfile.mkstemp(prefix=f".{real.name}.", dir=real.parent)
         try:
             with os.fdopen(descriptor, "wb") as new:
                 new.write(content)
@@ -208,7 +208,7 @@ def _write_whole(file: Path, content: bytes) -> None:
                 mask = os.umask(0)
                 os.umask(mask)
                 os.fchmod(new.fileno(), 0o666 & ~mask)
-            Path(name).replace(file)
+            Path(name).replace(real)
         except BaseException:
             with suppress(OSError):
                 Path(name).unlink()

@@ -13,6 +13,9 @@ from fastim.core.words import MASKED_CODE, MASKED_REASON
 CODE_MAX = 2**31 - 1
 """Clients read a hook's code into 32 bits. Source: wire protocol, ``appCode``."""
 
+DETAIL_CHARACTERS_MAX = 1_000
+"""Of a hook's words, which go along with each refusal: an answer may have a megabyte of them."""
+
 Said = TypeVar("Said", Draft, Message)
 
 
@@ -61,9 +64,9 @@ def narrowed(
 
 
 def verdict(answer: MessageAnswer | ConversationAnswer) -> tuple[int, str]:
-    """A hook's code and detail as clients can be told them; a code that they could not read is none."""
+    """A hook's code and detail as clients can be told them: a code that they could not read is none, words are cut."""
     code = answer.code if -CODE_MAX <= answer.code <= CODE_MAX else 0
-    return code, answer.detail.encode(errors="replace").decode()
+    return code, answer.detail[:DETAIL_CHARACTERS_MAX].encode(errors="replace").decode()
 
 
 def reason(answer: MessageAnswer | None, *, changed: bool, masked: bool) -> tuple[int, str]:

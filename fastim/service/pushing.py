@@ -260,9 +260,7 @@ async def _unmuted(io: Io, conversation: Conversation, clients: Sequence[str]) -
     return unmuted
 
 
-async def _notify(
-    io: Io, job: Job, content: Content, client_id: str, badges: Mapping[str, int], made: _Made
-) -> None:
+async def _notify(io: Io, job: Job, content: Content, client_id: str, badges: Mapping[str, int], made: _Made) -> None:
     """One notification for each device of the client's that there is something for."""
     found = await io.store.installations_of(client_id)
     if not found:

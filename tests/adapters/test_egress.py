@@ -255,13 +255,15 @@ async def test_a_problem_is_told_without_the_address() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
     for host, names, problem in (
-        ("127.0.0.1", None, "ConnectionRefusedError"),
-        ("secret.invalid", Names(["127.0.0.1"]), "ConnectionRefusedError"),
+        ("127.0.0.1", None, "no connection"),
+        ("secret.invalid", Names(["127.0.0.1"]), "no connection"),
     ):
         connections = connector(guarded=False, limit=1, resolver=names)
         async with aiohttp.ClientSession(connector=connections) as client:
             with pytest.raises(aiohttp.ClientError) as failed:
                 await client.get(f"http://{host}:{port}/secret")
         assert problem_of(failed.value) == problem
-    assert problem_of(TimeoutError("secret")) == "it takes too long"
-    assert problem_of(asyncio.IncompleteReadError(b"secret", 9)) == "IncompleteReadError"
+    assert problem_of(TimeoutError("secret")) == "no answer in time"
+    assert problem_of(asyncio.IncompleteReadError(b"secret", 9)) == "it cannot be asked: IncompleteReadError"
+    for error in (OSError(1, "secret"), ValueError("secret"), ConnectionRefusedError("secret")):
+        assert "secret" not in problem_of(error)

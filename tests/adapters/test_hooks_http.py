@@ -598,7 +598,7 @@ async def test_a_back_end_that_is_not_there_is_no_reason_not_to_start() -> None:
         async with started(f"http://127.0.0.1:{port}/?secret=1") as engine:
             assert defined(engine) == set()
     assert [(entry["event"], entry["problem"]) for entry in logs] == [
-        ("it is not known which hooks are defined", "ConnectionRefusedError")
+        ("it is not known which hooks are defined", "no connection")
     ]
 
 

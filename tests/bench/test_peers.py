@@ -81,6 +81,25 @@ def test_a_page_without_markers_is_left_alone(tmp_path: Path) -> None:
     assert page.read_text(encoding="utf-8") == "mine\n"
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--rounds", "0"], "there has to be a round"),
+        (["--cells", "0:1x1"], "invalid parse value: '0:1x1'"),
+        (["--page", "none/page.md"], "none/page.md cannot be written"),
+        (["--page", "."], ".: Is a directory"),
+    ],
+)
+@pytest.mark.slow
+def test_what_cannot_be_measured_or_written_is_said_before_anything_is_measured(words: list[str], says: str) -> None:
+    command = [sys.executable, "-m", "bench.peers", "--peers", "--seconds", "0.1", *words]
+    done = run(command, capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode in (1, 2)
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the comparison reads Linux's counts of processor time")
 def test_a_short_run_says_how_fast_fastim_and_c_are_and_writes_no_page() -> None:

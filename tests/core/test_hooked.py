@@ -6,7 +6,16 @@ from hypothesis import strategies as st
 
 from fastim.core.conversation import Conversation, Kind
 from fastim.core.errors import MessageRejected
-from fastim.core.hooked import CODE_MAX, content_of, narrowed, peers, reason, rewritten, verdict
+from fastim.core.hooked import (
+    CODE_MAX,
+    DETAIL_CHARACTERS_MAX,
+    content_of,
+    narrowed,
+    peers,
+    reason,
+    rewritten,
+    verdict,
+)
 from fastim.core.hooks import MessageAnswer
 from fastim.core.message import Draft
 from fastim.core.units import Millis
@@ -92,6 +101,10 @@ def test_a_code_that_clients_could_not_read_is_none(code: int) -> None:
 
 def test_a_detail_that_is_no_text_is_told_as_far_as_it_is_one() -> None:
     assert verdict(MessageAnswer(detail="a\ud800")) == (0, "a?")
+
+
+def test_of_a_hooks_words_clients_are_told_so_many() -> None:
+    assert verdict(MessageAnswer(detail="é" * 1_000_000)) == (0, "é" * DETAIL_CHARACTERS_MAX)
 
 
 @pytest.mark.rule("8.6")

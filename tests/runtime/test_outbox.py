@@ -26,7 +26,15 @@ from fastim.ports.push import Dead, Later, Outcome, PushProvider, Refused, Sent
 from fastim.ports.store import ApplicationStore, Waiting
 from fastim.runtime import outbox as module
 from fastim.runtime.metrics import Metrics, OutboxCollector
-from fastim.runtime.outbox import FAILURES_MOST, HELD_FAILURES, NOBODY, PUT_OFF_SECONDS, SEND_SECONDS_MAX, Outbox
+from fastim.runtime.outbox import (
+    FAILURES_MOST,
+    HELD_FAILURES,
+    NOBODY,
+    PLAIN_MOST,
+    PUT_OFF_SECONDS,
+    SEND_SECONDS_MAX,
+    Outbox,
+)
 from fastim.service.io import Io
 from fastim.settings import Push
 from tests.fakes.clock import NOON
@@ -35,6 +43,7 @@ from tests.fakes.running import explored, on_asyncio
 from tests.runtime.node import running_node
 
 HOUR_SECONDS = 3_600
+PATIENCE_SECONDS = 4 * HOUR_SECONDS
 STATIC = '{"alert":"hello","badge":"Increment"}'
 NOTHING = Waiting(0, 0, 0)
 
@@ -183,8 +192,14 @@ class Office:
         return appended.message.id
 
     async def emptied(self) -> None:
-        """Wait until nothing is in the store any more."""
-        while await self.store.count_pushes() != NOTHING:  # noqa: ASYNC110 - the time is not a real one
+        """Wait until nothing is in the store any more.
+
+        Time that is not a real one never ends, and whoever interrupts a test may hit the outbox alone.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + PATIENCE_SECONDS
+        while (left := await self.store.count_pushes()) != NOTHING:
+            assert loop.time() < until, f"the outbox does not empty: {left}"
             await asyncio.sleep(0.1)
 
 
@@ -266,6 +281,42 @@ async def test_a_device_is_sent_one_at_a_time_in_the_order_of_messages() -> None
         place.open(carrier)
         await place.emptied()
         assert in_order(carrier.sent) == in_order(place.kept)
+
+
+@on_asyncio
+async def test_a_device_with_a_backlog_is_sent_it_in_a_hurry() -> None:
+    async with office() as place:
+        devices = await place.devices(2)
+        for _ in range(200):
+            await place.keep(*devices)
+        carrier = Carrier(seconds=0.005)
+        place.open(carrier)
+        await place.emptied()
+        assert in_order(carrier.sent) == in_order(place.kept)
+        assert carrier.moments[-1] < 200 * (0.005 + 0.01)
+
+
+@on_asyncio
+async def test_what_comes_while_a_provider_is_left_alone_is_not_looked_at_before() -> None:
+    async with office(STATIC) as place:
+        carrier = Carrier(lambda _: Later("too much", 100))
+        outbox = place.open(carrier)
+        await place.keep(*await place.devices(1))
+        await asyncio.sleep(1)
+        called: Counter[str] = Counter()
+        moody(place).failing = lambda name: called.update((name,)) is not None
+        clients = [f"client{number}" for number in range(50)]
+        for client in clients:
+            await place.device(client)
+        said = await place.say(await place.conversation(*clients), *clients)
+        outbox.wake()
+        await asyncio.sleep(90)
+        assert await place.store.count_pushes() == Waiting(0, 51, 51)
+        assert called["queue_pushes"] == 1
+        assert called["postpone_push"] == 0
+        carrier.answer = lambda _: Sent()
+        await place.emptied()
+        assert sum(one.message_id == said for one in carrier.sent) == 50
 
 
 @pytest.mark.slow
@@ -620,8 +671,11 @@ async def test_a_crash_sends_once_more_what_was_under_way_and_loses_nothing() ->
             await place.keep(*devices)
         before = Carrier()
         outbox = place.open(before, at_once=8)
-        while len(before.sent) < 60:  # noqa: ASYNC110 - the time is not a real one
+        for _ in range(10_000):
+            if len(before.sent) >= 60:
+                break
             await asyncio.sleep(0.001)
+        assert 60 <= len(before.sent) < 200
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(module, "CLOSE_SECONDS", 0.0)
             await outbox.close()
@@ -739,6 +793,110 @@ async def test_a_badge_counts_every_message_whatever_conversations_they_are_of(w
         after = await place.store.find_installation(device.id)
         assert after is not None
         assert after.badge == 40
+
+
+@pytest.mark.parametrize("clients", [1, PLAIN_MOST, PLAIN_MOST + 1])
+@on_asyncio
+async def test_messages_are_queued_in_their_order_whether_for_few_or_many(clients: int) -> None:
+    async with office(STATIC) as place:
+        names = [f"client{number}" for number in range(clients)]
+        for name in names:
+            await place.device(name)
+        conversation = await place.conversation(*names)
+        said = [await place.say(conversation, *(names if number % 3 else names[:1])) for number in range(30)]
+        carrier = Carrier()
+        place.open(carrier)
+        await place.emptied()
+        assert [one.message_id for one in carrier.sent if one.client_id == "client0"] == said
+        assert len(carrier.sent) == 10 + 20 * clients
+
+
+@on_asyncio
+async def test_many_messages_are_queued_without_waiting_for_a_commit_each() -> None:
+    async with office(STATIC) as place:
+        await place.device("ben")
+        conversations = [await place.conversation("ben") for _ in range(4)]
+        said = [await place.say(conversations[number % 4], "ben") for number in range(40)]
+        tardy = Tardy(place.store)
+        place.io = replace(place.io, store=cast(ApplicationStore, tardy))
+        carrier = Carrier()
+        began = asyncio.get_running_loop().time()
+        outbox = place.open(carrier)
+        while outbox.jobs["done"] < 40:
+            assert asyncio.get_running_loop().time() < began + 10 * tardy.seconds
+            await asyncio.sleep(0.1)
+        assert tardy.most > 10
+        await place.emptied()
+        assert [one.message_id for one in carrier.sent] == said
+        badges = [int(one.data.partition('"badge":')[2].rstrip("}")) for one in carrier.sent]
+        assert badges == list(range(1, 41)), "each counts on from the one whose commit is awaited"
+
+
+class Tardy:
+    """A store whose commits take their time.
+
+    Attributes:
+        most: How many messages' notifications waited for it at once.
+    """
+
+    seconds = 5.0
+
+    def __init__(self, store: ApplicationStore) -> None:
+        self._store = store
+        self._under_way = self.most = 0
+        self._last: asyncio.Task[None] | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def queue_pushes(self, *arguments: Any, **options: Any) -> Awaitable[None]:
+        self._under_way += 1
+        self.most = max(self.most, self._under_way)
+        self._last = asyncio.create_task(self._queue(self._last, *arguments, **options))
+        return self._last
+
+    async def _queue(self, before: asyncio.Task[None] | None, *arguments: Any, **options: Any) -> None:
+        await asyncio.sleep(self.seconds)
+        if before is not None:
+            await before
+        self._under_way -= 1
+        await self._store.queue_pushes(*arguments, **options)
+
+
+@on_asyncio
+async def test_a_message_that_cannot_be_worked_out_holds_up_its_own_conversation_only() -> None:
+    async with office(STATIC) as place:
+        await place.device("ben")
+        await place.device("cal")
+        troubled, other = await place.conversation("ben"), await place.conversation("cal")
+        held = [await place.say(troubled, "ben") for _ in range(3)]
+        beside = [await place.say(other, "cal") for _ in range(3)]
+        faulty = Faulty(place.store, troubled)
+        place.io = replace(place.io, store=cast(ApplicationStore, faulty))
+        carrier = Carrier()
+        outbox = place.open(carrier)
+        await asyncio.sleep(4)
+        assert [one.message_id for one in carrier.sent] == beside
+        assert outbox.jobs["done"] == 3
+        faulty.conversation = ""
+        await place.emptied()
+        assert [one.message_id for one in carrier.sent] == [*beside, *held]
+
+
+class Faulty:
+    """A store that cannot be asked for one conversation."""
+
+    def __init__(self, store: ApplicationStore, conversation: str) -> None:
+        self.conversation = conversation
+        self._store = store
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def find_conversation(self, conversation_id: str) -> Conversation | None:
+        if conversation_id == self.conversation:
+            raise Unavailable
+        return await self._store.find_conversation(conversation_id)
 
 
 @on_asyncio
