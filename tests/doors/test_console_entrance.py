@@ -152,6 +152,15 @@ async def test_using_the_console_keeps_the_session_until_its_time_is_over() -> N
         assert await one.refusal("GET", "/applications") == (401, None)
 
 
+async def test_a_page_that_is_left_open_does_not_keep_the_session() -> None:
+    async with desk() as one:
+        for _ in range(7):
+            one.seconds.now += 1_000
+            await one.get("/live")
+        one.seconds.now += 1_000
+        assert await one.refusal("GET", "/live") == (401, None)
+
+
 async def test_another_password_ends_all_other_sessions() -> None:
     async with desk() as one:
         mine = one.cookie

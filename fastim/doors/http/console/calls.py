@@ -171,6 +171,7 @@ class Call(Struct, Generic[Query, Body], frozen=True):
         body_bytes: Longest body.
         what: What is noted when it was done, in a word or two; empty: nothing is.
         detail: What else is noted of it; never a secret.
+        unasked: An open page makes it by itself, again and again: it does not show that anybody is there.
     """
 
     method: str
@@ -182,6 +183,7 @@ class Call(Struct, Generic[Query, Body], frozen=True):
     body_bytes: int = BODY_BYTES
     what: str = ""
     detail: Callable[[Asked[Query, Body]], str] = _no_detail
+    unasked: bool = False
 
 
 def add_calls(application: web.Application, console: Console, calls: Sequence[Call[Any, Any]]) -> None:
@@ -227,7 +229,7 @@ def _admit(console: Console, call: Call[Any, Any], request: web.Request) -> Pass
         raise Problem(403, "the console answers its own pages only")
     if call.method != hdrs.METH_GET and request.headers.get(HEADER) != "1":
         raise Problem(403, f"{HEADER}: 1 is missing")
-    signed = console.entrance.find(request.cookies.get(COOKIE, ""))
+    signed = console.entrance.find(request.cookies.get(COOKIE, ""), used=not call.unasked)
     if call.needs is Needs.NOBODY:
         return signed
     if not console.entrance.is_set_up:

@@ -187,8 +187,12 @@ class Entrance:
             await self._keep(new)
             self._passes = {name: one for name, one in self._passes.items() if one is mine}
 
-    def find(self, secret: str) -> Pass | None:
-        """Who holds ``secret``; ``None`` when nobody does, or not any more. It counts as used."""
+    def find(self, secret: str, *, used: bool = True) -> Pass | None:
+        """Who holds ``secret``; ``None`` when nobody does, or not any more.
+
+        Args:
+            used: Somebody is there who uses it: only a page that is open asks otherwise.
+        """
         if not secret:
             return None
         name = _name(secret)
@@ -199,7 +203,8 @@ class Entrance:
         if now >= found.expires_at or now - found.used_at >= IDLE_SECONDS:
             del self._passes[name]
             return None
-        found.used_at = now
+        if used:
+            found.used_at = now
         return found
 
     def is_locked_out(self, address: str) -> bool:

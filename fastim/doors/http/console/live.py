@@ -10,4 +10,4 @@ async def _live(asked: Asked[Nothing, Nothing]) -> Snapshot:
     return await asked.console.pulse.snapshot()
 
 
-CALLS: tuple[Call[Any, Any], ...] = (Call("GET", "/live", _live),)
+CALLS: tuple[Call[Any, Any], ...] = (Call("GET", "/live", _live, unasked=True),)
