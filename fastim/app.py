@@ -166,7 +166,6 @@ class Node:
         self._lag = LoopLag(governor.hear)
         self._listeners: list[Listener] = []
         self._reloading: set[asyncio.Task[None]] = set()
-        self._sweeping = asyncio.create_task(_sweep(store, self._dispatcher, loaded))
         fanout = fanout_of(settings.delivery)
         self.gateway = Gateway(self._dispatcher, self._deadlines, settings.limits, settings.delivery, fanout, counters)
         self.addresses: dict[str, str] = {}
@@ -186,6 +185,7 @@ class Node:
         for application in applications:
             self._tenants.add(application)
         self._console = self._make_console(loaded, fanout)
+        self._sweeping = asyncio.create_task(_sweep(store, self._dispatcher, loaded))
 
     def _make_console(self, loaded: Loaded, fanout: Fanout) -> Console:
         data = Path(self._settings.server.data)

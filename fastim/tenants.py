@@ -148,12 +148,7 @@ class Tenants:
         """Let go of everything; what is not sent stays in the store."""
         self._closing.set()
         await asyncio.gather(*self._letting_go)
-        for one in self._dispatcher.tenants.values():
-            await one.outbox.close()
-            await one.hooks.close()
-            await one.services.close(LETTING_GO_SECONDS)
-            if one.users is not None:
-                await one.users.close()
+        await asyncio.gather(*map(_end, self._dispatcher.tenants.values()))
 
     def _require_fit(self, changes: Mapping[str, Any]) -> None:
         """Raise ``NotPossible`` for the first that could not be stored whatever else there is."""
@@ -204,21 +199,26 @@ class Tenants:
             SettingsError: They cannot be made.
         """
         loaded = self._shared.loaded
-        was, settings = (loaded.for_application(one.settings) for one in (before.application, application))
+        settings = loaded.for_application(application.settings)
         rekeyed = _keys(application) != _keys(before.application)
+
+        def changed(table: str) -> bool:
+            """Whether it is another, or the same by another's word: what is stored may lead to fewer places."""
+            return _stored(application, table) != _stored(before.application, table)
+
         hooks, services, outbox, users = before.hooks, before.services, before.outbox, before.users
-        if rekeyed or settings.hooks != was.hooks:
+        if rekeyed or changed("hooks"):
             hooks = LocalHooks(hook_engines(application, settings.hooks, loaded), settings.hooks)
             _go_on_counting_calls(before.hooks, hooks)
             services = ServiceHook(service_back_end(application, settings.hooks, loaded))
             services.told, services.lost = before.services.told, before.services.lost
-        if hooks is not before.hooks or settings.push != was.push:
+        if hooks is not before.hooks or changed("push"):
             outbox = Outbox(push_providers(application, settings.push, loaded), settings.push, hooks)
             _go_on_counting_pushes(before.outbox, outbox)
             if before.stories is not None:
                 outbox.on_word = before.stories.hear_word
-        if rekeyed or settings.users != was.users:
-            users = users_of(application, settings)
+        if rekeyed or changed("users"):
+            users = users_of(application, settings, loaded)
         io = replace(
             before.io,
             application=application,
@@ -296,18 +296,32 @@ def _tenant(application: Application, shared: Shared) -> Tenant:
         entropy=os.urandom,
         story=stories,
     )
-    users = users_of(application, settings)
+    users = users_of(application, settings, loaded)
     return Tenant(application, io, presence, delivery, logs, ingress, words, hooks, services, outbox, users, stories)
 
 
-def users_of(application: Application, settings: ApplicationSettings) -> Users | None:
+def users_of(application: Application, settings: ApplicationSettings, loaded: Loaded) -> Users | None:
     """Who knows the application's users, if anybody."""
     url = settings.users.verify_url
-    return HttpUsers(url, application) if url else None
+    guarded = not loaded.is_the_operators("users.verify_url", application.settings)
+    return HttpUsers(url, application, guarded=guarded) if url else None
+
+
+def _stored(application: Application, table: str) -> dict[str, Any]:
+    """What is stored of one table of its settings; what is not does not change while the server runs."""
+    return {name: value for name, value in application.settings.items() if name.startswith(f"{table}.")}
 
 
 def _keys(application: Application) -> tuple[str, str, str]:
     return application.key, application.master_key, application.hook_key
+
+
+async def _end(tenant: Tenant) -> None:
+    """Let go of what runs by itself, and of connections; hooks last, since the others may ask them."""
+    await asyncio.gather(tenant.outbox.close(), tenant.services.close(LETTING_GO_SECONDS))
+    await tenant.hooks.close()
+    if tenant.users is not None:
+        await tenant.users.close()
 
 
 def _bus(delivery: Delivery, services: ServiceHook, stories: Stories | None) -> InProcessBus:
@@ -349,7 +363,8 @@ def hook_engines(application: Application, settings: Hooks, loaded: Loaded) -> l
         engines.append(PythonEngine(settings))
     if settings.url:
         guarded = not loaded.is_the_operators("hooks.url", application.settings)
-        engines.append(HttpEngine(settings, application, guarded=guarded))
+        key = hook_key("hooks.url", application, settings, loaded)
+        engines.append(HttpEngine(replace(settings, key=key), application, guarded=guarded))
     if settings.required and not engines:
         raise SettingsError("hooks.required: there are no hooks without hooks.url or hooks.python")
     return engines
@@ -360,7 +375,20 @@ def service_back_end(application: Application, settings: Hooks, loaded: Loaded) 
     if not settings.service_url:
         return None
     guarded = not loaded.is_the_operators("hooks.service_url", application.settings)
-    return HttpServiceBackEnd(settings.service_url, application, settings.key or application.hook_key, guarded=guarded)
+    key = hook_key("hooks.service_url", application, settings, loaded)
+    return HttpServiceBackEnd(settings.service_url, application, key, guarded=guarded)
+
+
+def hook_key(url: str, application: Application, settings: Hooks, loaded: Loaded) -> str:
+    """What shows a back end who calls. The operator's own key is for addresses of the operator's alone.
+
+    Args:
+        url: The setting that has the address.
+    """
+    stored = application.settings
+    if loaded.is_the_operators("hooks.key", stored) and not loaded.is_the_operators(url, stored):
+        return application.hook_key
+    return settings.key or application.hook_key
 
 
 def push_providers(application: Application, settings: Push, loaded: Loaded) -> list[PushProvider]:

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import pytest
@@ -11,14 +13,16 @@ from structlog.testing import capture_logs
 
 from fastim.adapters.memory import MemoryStore
 from fastim.core.application import Application
+from fastim.core.errors import Unavailable
 from fastim.core.hooks import MessageReceived
+from fastim.core.ids import AppNumber
 from fastim.runtime.dispatch import Dispatcher, Tenant
 from fastim.runtime.ingress import Governor
 from fastim.runtime.limits import LimitCounters
 from fastim.runtime.operators import NotPossible
 from fastim.runtime.outbound import fanout_of
-from fastim.settings import Delivery, load
-from fastim.tenants import Shared, Tenants
+from fastim.settings import Delivery, Loaded, load
+from fastim.tenants import Shared, Tenants, hook_key
 
 ID = "an-application"
 
@@ -75,6 +79,14 @@ async def back_end() -> AsyncIterator[tuple[str, list[str]]]:
         yield f"http://{host}:{port}", keys
     finally:
         await runner.cleanup()
+
+
+def of_a_file(url: str) -> Loaded:
+    """Settings of a file that names the back end."""
+    with NamedTemporaryFile("w", suffix=".toml") as file:
+        file.write(f'[hooks]\nurl = "{url}"\n')
+        file.flush()
+        return load(Path(file.name), {}, [])
 
 
 def run(check: Callable[[], Coroutine[None, None, None]]) -> None:
@@ -157,6 +169,37 @@ def test_new_keys_are_shown_to_the_back_end_from_then_on() -> None:
     run(check)
 
 
+@pytest.mark.parametrize("table", ["hooks", "users"])
+def test_what_was_stored_leads_to_public_addresses_only(table: str) -> None:
+    async def check() -> None:
+        async with back_end() as (url, asked), town() as made:
+            await made.tenants.change(ID, {"hooks.url": url} if table == "hooks" else {"users.verify_url": url})
+            if made.tenant.users is not None:
+                with pytest.raises(Unavailable):
+                    await made.tenant.users.verify("token")
+            assert asked == []
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize(
+    ("stored", "key"),
+    [
+        ({}, "ours"),
+        ({"hooks.url": "https://example.com"}, "h"),
+        ({"hooks.url": "https://example.com", "hooks.key": "theirs"}, "theirs"),
+        ({"hooks.key": "theirs"}, "theirs"),
+    ],
+)
+def test_the_operators_key_goes_to_the_operators_back_end_only(
+    stored: dict[str, str], key: str, tmp_path: Path
+) -> None:
+    (tmp_path / "fastim.toml").write_text('[hooks]\nurl = "http://127.0.0.1:1"\nkey = "ours"\n')
+    loaded = load(tmp_path / "fastim.toml", {}, [])
+    settings = loaded.for_application(stored).hooks
+    assert hook_key("hooks.url", Application(AppNumber(1), ID, "k", "m", "h", stored), settings, loaded) == key
+
+
 def test_a_list_of_words_goes_by_the_new_switches() -> None:
     async def check() -> None:
         async with town(words__enabled=True) as one:
@@ -184,5 +227,22 @@ def test_a_stored_setting_that_does_not_fit_does_not_keep_the_server_from_starti
             async with town(conversations__members=7, **stored) as one:
                 assert one.tenant.io.policy.members == 7
         assert [entry["event"] for entry in logs if entry["log_level"] == "error"] != []
+
+    run(check)
+
+
+def test_an_address_that_is_stored_is_guarded_even_where_it_is_the_operators_own() -> None:
+    async def check() -> None:
+        async with back_end() as (url, keys), town() as one:
+            operators = of_a_file(url)
+            assert operators.is_the_operators("hooks.url", {})
+            shared = Shared(operators, one.store, fanout_of(Delivery()), LimitCounters(), Governor(0))
+            tenants = Tenants(shared, one.dispatcher)
+            await tenants.renew(await one.store.save_application(ID, "k2", "m2", "h2"))
+            assert one.tenant.io.hooks.defines(MessageReceived)
+            await tenants.change(ID, {"hooks.url": url})
+            assert not one.tenant.io.hooks.defines(MessageReceived)
+            assert len(keys) == 1
+            await tenants.close()
 
     run(check)
