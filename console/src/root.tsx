@@ -55,6 +55,8 @@ export function Root() {
         session={session}
         route={route}
         onSignedOut={async () => {
+          // At once, so that no page goes on asking and finds that it may not.
+          setSession((old) => (old ? { ...old, signed_in: false } : old));
           setEnded(false);
           await refresh();
         }}

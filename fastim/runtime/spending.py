@@ -31,6 +31,7 @@ class Allowance:
     """
 
     def __init__(self, rules: Rest, seconds: Callable[[], float]) -> None:
+        self._rules = rules
         self._seconds = seconds
         self._windows: dict[Spending, list[_Window]] = {
             Spending.SENDS: [_Window(rules.sends_per_minute, MINUTE_SECONDS, aligned=False)],
@@ -44,6 +45,15 @@ class Allowance:
             ],
             Spending.INSTALLATIONS: [_Window(rules.installations_per_minute, MINUTE_SECONDS, aligned=False)],
         }
+
+    def go_by(self, rules: Rest) -> None:
+        """Count on, as ``rules`` has it from now on."""
+        if rules == self._rules:
+            return
+        for spending, windows in Allowance(rules, self._seconds)._windows.items():
+            for window, other in zip(self._windows[spending], windows, strict=True):
+                window.most = other.most
+        self._rules = rules
 
     def spend(self, spending: Spending) -> int:
         """Take one out. 0: it was there; else in how many seconds there will be some again."""
@@ -75,10 +85,11 @@ class Allowances:
         self._allowances: dict[Hashable, Allowance] = {}
 
     def of(self, name: Hashable, rules: Rest) -> Allowance:
-        """The allowance of the application that goes by ``name``."""
+        """The allowance of the application that goes by ``name``, with the rules that it has now."""
         allowance = self._allowances.get(name)
         if allowance is None:
             allowance = self._allowances[name] = Allowance(rules, self._seconds)
+        allowance.go_by(rules)
         return allowance
 
 
@@ -91,7 +102,7 @@ class _Window:
     """
 
     def __init__(self, most: int, length: int, *, aligned: bool) -> None:
-        self._most = most
+        self.most = most
         self._length = length
         self._aligned = aligned
         self._ends = 0.0
@@ -101,14 +112,14 @@ class _Window:
         """Seconds until one may be taken; 0 for now."""
         if not self._lasts(now):
             return 0
-        return self._ends - now if self._most and self._taken >= self._most else 0
+        return self._ends - now if self.most and self._taken >= self.most else 0
 
     def take(self, now: float) -> None:
         if not self._lasts(now):
             begins = now // self._length * self._length if self._aligned else now
             self._ends, self._taken = begins + self._length, 0
         self._taken += 1
-        if self._taken == self._most and not self._aligned:
+        if self._taken == self.most and not self._aligned:
             self._ends = now + self._length
 
     def give_back(self, now: float) -> None:

@@ -92,3 +92,17 @@ def test_applications_spend_apart() -> None:
     assert allowances.of(first.number, rules).spend(Spending.SENDS) == 0
     assert allowances.of(first.number, rules).spend(Spending.SENDS) > 0
     assert allowances.of(second.number, rules).spend(Spending.SENDS) == 0
+
+
+def test_other_rules_count_at_once_for_what_was_spent_before() -> None:
+    watch = Watch()
+    allowances = Allowances(watch)
+
+    def spend(most: int) -> int:
+        return allowances.of("app", Rest(sends_per_minute=most)).spend(Spending.SENDS)
+
+    assert [spend(3) for _ in range(2)] == [0, 0]
+    assert spend(2) > 0
+    assert spend(3) == 0
+    assert spend(3) > 0
+    assert spend(0) == 0

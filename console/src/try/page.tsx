@@ -28,7 +28,7 @@ interface Cast {
 export function TryPage() {
   useLanguage();
   const t = w();
-  const [, draw] = useReducer((count: number) => count + 1, 0);
+  const [, draw] = useReducer((count: number, _: void) => count + 1, 0);
   const [cast, setCast] = useState<Cast>();
   const [error, setError] = useState<Error>();
   const [turn, setTurn] = useState(0);
@@ -80,7 +80,7 @@ export function TryPage() {
         {t.skip}
       </a>
       <header class="bar try-bar">
-        <a class="brand" href="/console">
+        <a class="brand" href="/console" aria-label={`fastim: ${t.console}`}>
           <Mark />
           <b>fastim</b>
         </a>

@@ -142,7 +142,7 @@ export function Phone({ person, tone, sample }: { person: Person; tone: "one" | 
         </div>
         <p class="composer-foot">
           <span>{t.filterHint}</span>
-          <button type="button" class="word" onClick={() => insert(sample)}>
+          <button type="button" class="word" onClick={() => insert(`${sample} `)}>
             {sample}
           </button>
           {person.will && (
