@@ -202,7 +202,7 @@ class Node:
             renew=self._tenants.renew,
             change=self._tenants.change,
         )
-        trial = Trial(operators) if self._settings.console.try_enabled else None
+        trial = Trial(operators, loaded.pins) if self._settings.console.try_enabled else None
         return Console(operators, Entrance(data, pulse.meter), pulse, Audit(data), clock.now, loaded, trial)
 
     async def prepare(self) -> None:

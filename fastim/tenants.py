@@ -55,6 +55,8 @@ from fastim.service.io import Io
 from fastim.settings import ApplicationSettings, Hooks, Loaded, Push
 
 DAY_MILLIS = 24 * 3_600_000
+MESSAGES_REMEMBERED = 2_000
+"""Of each application, a kilobyte each as a rule, for operators who ask what became of one."""
 LETTING_GO_SECONDS = 10.0
 """For what parts that were replaced have still to say."""
 
@@ -104,14 +106,40 @@ class Tenants:
         tenant.outbox.start(tenant.io)
 
     async def begin(self, application: Application) -> None:
-        """Serve an application that was made just now."""
-        await self.prepare(self.add(application))
+        """Serve an application that was made just now, once all its parts work.
+
+        Raises:
+            NotPossible: They do not, and it is not served.
+        """
+        tenant = _tenant(self._usable(application), self._shared)
+        try:
+            await self.prepare(tenant)
+        except BaseException as error:
+            await _end(tenant)
+            if isinstance(error, SettingsError):
+                raise NotPossible(str(error)) from error
+            raise
+        self._dispatcher.add(tenant)
 
     async def renew(self, application: Application) -> None:
-        """Let an application's new keys count; its sessions stay."""
+        """Store an application's new keys and let them count; its sessions stay.
+
+        Raises:
+            NotPossible: Its hooks cannot be started anew; the old keys stay.
+            Unavailable: They could not be stored; likewise.
+        """
         before = self._dispatcher.tenants[application.id]
         after = self._replacing(before, replace(application, settings=before.application.settings))
-        await after.hooks.start()
+        try:
+            if after.hooks is not before.hooks:
+                await after.hooks.start()
+            await self._shared.store.save_application(application.id, *_keys(application))
+        except BaseException as error:
+            if after.hooks is not before.hooks:
+                await after.hooks.close()
+            if isinstance(error, SettingsError):
+                raise NotPossible(str(error)) from error
+            raise
         self._replace(before, after)
 
     async def change(self, application_id: str, changes: Mapping[str, Any]) -> None:
@@ -271,7 +299,7 @@ def _tenant(application: Application, shared: Shared) -> Tenant:
     logs = RoomLogs(shared.fanout, presence, clock, loaded.settings.delivery.room_window_bytes)
     delivery = Delivery(presence, logs)
     local_rooms = LocalRooms(logs)
-    stories = Stories(clock, delivery, local_rooms)
+    stories = Stories(clock, delivery, local_rooms, MESSAGES_REMEMBERED)
     part = shared.store.of(application)
     words = LocalWords(application, settings.words, part, clock, pinned="words.file" in loaded.pinned)
     ingress = LocalIngress(loaded.settings.limits, shared.counters, shared.governor, time.monotonic)

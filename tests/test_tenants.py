@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from fastim.adapters.memory import MemoryStore
@@ -19,8 +20,9 @@ from fastim.core.ids import AppNumber
 from fastim.runtime.dispatch import Dispatcher, Tenant
 from fastim.runtime.ingress import Governor
 from fastim.runtime.limits import LimitCounters
-from fastim.runtime.operators import NotPossible
+from fastim.runtime.operators import NotPossible, Operators
 from fastim.runtime.outbound import fanout_of
+from fastim.runtime.trial import Trial
 from fastim.settings import Delivery, Loaded, load
 from fastim.tenants import Shared, Tenants, hook_key
 
@@ -35,6 +37,14 @@ class Town:
         self.dispatcher = Dispatcher()
         shared = Shared(load(None, {}, overrides), self.store, fanout_of(Delivery()), LimitCounters(), Governor(0))
         self.tenants = Tenants(shared, self.dispatcher)
+        self.operators = Operators(
+            self.dispatcher,
+            self.store,
+            begin=self.tenants.begin,
+            renew=self.tenants.renew,
+            change=self.tenants.change,
+        )
+        self.trial = Trial(self.operators, shared.loaded.pins)
 
     async def begin(self, **stored: Any) -> None:
         settings = {name.replace("__", "."): value for name, value in stored.items()}
@@ -162,7 +172,7 @@ def test_new_keys_are_shown_to_the_back_end_from_then_on() -> None:
         async with back_end() as (url, keys), town(f"hooks.url={url}") as one:
             assert one.tenant.io.hooks.defines(MessageReceived)
             assert keys == ["m,master"]
-            await one.tenants.renew(await one.store.save_application(ID, "k2", "m2", "h2"))
+            await one.tenants.renew(replace(one.tenant.application, key="k2", master_key="m2", hook_key="h2"))
             assert one.tenant.application.master_key == "m2"
             assert keys == ["m,master", "m2,master"]
 
@@ -238,11 +248,66 @@ def test_an_address_that_is_stored_is_guarded_even_where_it_is_the_operators_own
             assert operators.is_the_operators("hooks.url", {})
             shared = Shared(operators, one.store, fanout_of(Delivery()), LimitCounters(), Governor(0))
             tenants = Tenants(shared, one.dispatcher)
-            await tenants.renew(await one.store.save_application(ID, "k2", "m2", "h2"))
+            await tenants.renew(replace(one.tenant.application, key="k2", master_key="m2", hook_key="h2"))
             assert one.tenant.io.hooks.defines(MessageReceived)
             await tenants.change(ID, {"hooks.url": url})
             assert not one.tenant.io.hooks.defines(MessageReceived)
             assert len(keys) == 1
             await tenants.close()
+
+    run(check)
+
+
+HOOK = "from fastim.hooks import message_received\n\n\n@message_received\ndef f(message):\n    return None\n"
+
+
+@pytest.mark.slow
+def test_keys_stay_where_hooks_cannot_be_started_anew_to_show_them(tmp_path: Path) -> None:
+    hooks = tmp_path / "hooks.py"
+    hooks.write_text(HOOK)
+
+    async def check() -> None:
+        async with town(f"hooks.python={hooks}") as one:
+            before = one.tenant
+            hooks.write_text("def (")
+            with pytest.raises(NotPossible, match=r"hooks\.python"):
+                await one.operators.rotate(ID, "master_key")
+            assert one.tenant is before
+            assert (await one.stored()).master_key == "m"
+            assert before.hooks.defines(MessageReceived)
+
+    run(check)
+
+
+@pytest.mark.slow
+def test_an_application_whose_parts_do_not_work_is_not_served_and_may_be_tried_again(tmp_path: Path) -> None:
+    hooks = tmp_path / "hooks.py"
+    hooks.write_text(HOOK)
+
+    async def check() -> None:
+        async with town(f"hooks.python={hooks}") as one:
+            hooks.write_text("def (")
+            with pytest.raises(NotPossible, match=r"hooks\.python"):
+                await one.operators.create("another-application")
+            assert one.operators.tenant("another-application") is None
+            hooks.write_text(HOOK)
+            made = await one.operators.create("another-application")
+            served = one.operators.tenant("another-application")
+            assert served is not None
+            assert served.application == made
+
+    run(check)
+
+
+@pytest.mark.parametrize("pinned", ["words.enabled=true", "words.two_enabled=false", "words.file={file}"])
+def test_the_server_can_be_tried_whatever_is_pinned(pinned: str, tmp_path: Path) -> None:
+    (tmp_path / "words.txt").write_text("casino\nplum\n")
+
+    async def check() -> None:
+        async with town(pinned.format(file=tmp_path / "words.txt")) as one:
+            ground = await one.trial.open()
+            assert await one.trial.open() == ground
+            assert "casino" in ground.words
+            assert ("jackpot" in ground.words) is not pinned.startswith("words.file")
 
     run(check)

@@ -45,8 +45,9 @@ class Operators:
     """The applications of this server, and what can be changed of them.
 
     Args:
-        begin: Serves an application that was made just now.
-        renew: Lets an application's new keys count from now on; its sessions stay.
+        begin: Serves an application that was made just now or, raising ``NotPossible``, does not.
+        renew: Stores an application's new keys and lets them count from now on, its sessions stay; or, raising
+            ``NotPossible``, leaves the old ones.
         change: Stores and applies settings of the application with that id, by name, ``None``: the stored one is
             forgotten; all of them or, raising ``NotPossible``, none.
     """
@@ -83,13 +84,14 @@ class Operators:
             application_id: Empty: one is made up.
 
         Raises:
-            NotPossible: There is one with that id, or none can be called that.
+            NotPossible: There is one with that id, or none can be called that; or its parts do not work.
         """
         if application_id:
             _require_usable(application_id)
         async with self._turns:
             new_id = application_id or random_key()
-            if any(one.id == new_id for one in await self._store.applications()):
+            # One that is stored and not served could not be begun: it may be tried again.
+            if self.tenant(new_id) is not None:
                 raise NotPossible("there is an application with that id", "id")
             application = await self._store.save_application(new_id, random_key(), random_key(), random_key())
             await self._begin(application)
@@ -99,15 +101,13 @@ class Operators:
         """Give an application another key; the old one is worth nothing from then on.
 
         Raises:
-            NotPossible: There is no such application.
+            NotPossible: There is no such application, or what shows its keys cannot be made anew; the old ones stay.
         """
         async with self._turns:
             tenant = self.tenant(application_id)
             if tenant is None:
                 raise NotPossible("there is no such application", "app")
-            before = tenant.application
-            wanted = replace(before, **{which: random_key()})
-            after = await self._store.save_application(wanted.id, wanted.key, wanted.master_key, wanted.hook_key)
+            after = replace(tenant.application, **{which: random_key()})
             await self._renew(after)
             return after
 

@@ -23,8 +23,6 @@ from fastim.ports.clock import Clock
 from fastim.ports.rooms import Rooms
 from fastim.runtime.delivery import Delivery
 
-MESSAGES: Final = 2_000
-"""So many are remembered, a kilobyte each as a rule."""
 STEPS_MAX: Final = 16
 """Of one message, besides those that every message has; the others are only counted."""
 
@@ -122,7 +120,7 @@ class Stories:
         messages: So many are remembered.
     """
 
-    def __init__(self, clock: Clock, delivery: Delivery, rooms: Rooms, messages: int = MESSAGES) -> None:
+    def __init__(self, clock: Clock, delivery: Delivery, rooms: Rooms, messages: int) -> None:
         self._clock: Final = clock
         self._delivery: Final = delivery
         self._rooms: Final = rooms

@@ -1,6 +1,8 @@
 """The application that newcomers try the server in: made when somebody first wants it, apart from everybody's own."""
 
 import asyncio
+from collections.abc import Container
+from contextlib import suppress
 from types import MappingProxyType
 from typing import Final
 
@@ -9,6 +11,7 @@ from msgspec import Struct
 from fastim.core.application import Application
 from fastim.core.commands import StartConversation
 from fastim.core.conversation import Kind
+from fastim.core.errors import WordListError
 from fastim.core.ledger import Ledger
 from fastim.core.session import office
 from fastim.runtime.dispatch import Tenant
@@ -30,17 +33,24 @@ class Ground(Struct, frozen=True):
 
     Attributes:
         room: The chat room that all who try it share.
+        words: Those of ``WORDS`` that are listed there: all, where no other list is pinned.
     """
 
     application: Application
     room: str
+    words: tuple[str, ...]
 
 
 class Trial:
-    """Makes the application on first use, and says what became of its room's messages."""
+    """Makes the application on first use, and says what became of its room's messages.
 
-    def __init__(self, operators: Operators) -> None:
+    Args:
+        pinned: Settings against which nothing can be stored; they stay as they are.
+    """
+
+    def __init__(self, operators: Operators, pinned: Container[str] = ()) -> None:
         self._operators = operators
+        self._pinned = pinned
         self._turns = asyncio.Lock()
 
     async def open(self) -> Ground:
@@ -59,7 +69,8 @@ class Trial:
             room = content.decode()
             if not room or not await _is_room(tenant, room):
                 room = await self._furnish()
-            return Ground(self._made().application, room)
+            made = self._made()
+            return Ground(made.application, room, tuple(word for word in WORDS if made.words.test(word).hits))
 
     async def ledger(self) -> Ledger:
         """What became of the room's messages since somebody was first in it.
@@ -80,10 +91,12 @@ class Trial:
 
     async def _furnish(self) -> str:
         """Put in what is there to try; the id of the room."""
-        await self._operators.change_settings(APPLICATION_ID, SETTINGS)
+        settings = {name: value for name, value in SETTINGS.items() if name not in self._pinned}
+        await self._operators.change_settings(APPLICATION_ID, settings)
         # What a change of settings replaces is no use any more.
         tenant = self._made()
-        await tenant.words.save("\n".join(WORDS).encode())
+        with suppress(WordListError):  # a list that is pinned stays, too
+            await tenant.words.save("\n".join(WORDS).encode())
         started = await start_conversation(
             tenant.io, office(), StartConversation(attributes='{"name":"Try it"}', chat_room=True)
         )

@@ -160,7 +160,7 @@ async def desk(
                 node.dispatcher,
                 node.memory,
                 begin=_beginning(node),
-                renew=_beginning(node),
+                renew=_renewing(node),
                 change=_changing(node, changes),
             )
             console = Console(
@@ -170,7 +170,7 @@ async def desk(
                 audit=Audit(directory or Path(own)),
                 clock=node.clock.now,
                 loaded=loaded,
-                trial=Trial(operators) if trial else None,
+                trial=Trial(operators, loaded.pins) if trial else None,
             )
             add_console(house.application, console, assets or {})
             try:
@@ -189,6 +189,14 @@ def _beginning(node: Node) -> Any:
         node.dispatcher.add(_like(node.tenant, application, node))
 
     return begin
+
+
+def _renewing(node: Node) -> Any:
+    async def renew(application: Application) -> None:
+        keys = application.key, application.master_key, application.hook_key
+        await _beginning(node)(await node.memory.save_application(application.id, *keys))
+
+    return renew
 
 
 def _like(tenant: Tenant, application: Application, node: Node) -> Tenant:

@@ -41,7 +41,9 @@ async def test_an_application_is_created_and_served_at_once() -> None:
 
 async def test_an_application_without_a_name_gets_one() -> None:
     async with desk() as one:
-        assert len((await one.post("/applications"))["id"]) == 24
+        made = await one.post("/applications")
+        assert len(made["id"]) == 24
+        assert ("application created", "", made["id"]) in await one.audited()
 
 
 @pytest.mark.parametrize("name", ["app", "short", "with spaces in it", "x" * 64 + "y", "ünicode-name"])

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from fastim.core.session import office
+from fastim.doors.http.console.entrance import IDLE_SECONDS
 from fastim.runtime.trial import APPLICATION_ID, SETTINGS, WORDS
 from fastim.service.conversations import delete_conversation
 from tests.doors.desk import Desk, desk
@@ -132,3 +133,11 @@ async def test_it_can_be_switched_off(target: str) -> None:
     async with desk(trial=False) as one:
         assert (await ask(one, target))[0] == 404
         assert APPLICATION_ID not in one.node.dispatcher.tenants
+
+
+async def test_a_page_that_is_left_open_does_not_keep_anybody_signed_in() -> None:
+    async with desk() as one:
+        one.seconds.now += IDLE_SECONDS - 1
+        assert (await ask(one, "/try/ledger"))[0] == 200
+        one.seconds.now += 1
+        assert (await ask(one, "/session"))[1]["signed_in"] is False

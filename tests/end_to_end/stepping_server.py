@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import fastim.app
+import fastim.tenants
 from fastim.__main__ import main
 from fastim.core.units import Millis
 from fastim.runtime.clock import SystemClock
@@ -25,5 +26,5 @@ class SteppingClock(SystemClock):
 
 
 if __name__ == "__main__":
-    fastim.app.SystemClock = SteppingClock  # type: ignore[attr-defined]
+    fastim.app.SystemClock = fastim.tenants.SystemClock = SteppingClock  # type: ignore[attr-defined]
     main()

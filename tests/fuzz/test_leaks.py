@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fastim import tenants
 from fastim.core.session import Session
 from fastim.doors.tcp import TcpProtocol
 from fastim.doors.websocket import WebSocketProtocol
@@ -32,7 +33,10 @@ pytestmark = pytest.mark.anyio
 
 @pytest.mark.usefixtures("_apart")
 @pytest.mark.parametrize("door", ["tcp", "websocket"])
-async def test_clients_that_have_gone_leave_nothing_behind(door: str, tmp_path: Path) -> None:
+async def test_clients_that_have_gone_leave_nothing_behind(
+    door: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tenants, "MESSAGES_REMEMBERED", WARM_UP // 2)  # or the last messages would seem to pile up
     memory = Memory()
     async with house(tmp_path) as opened:
         names = await opened.names()

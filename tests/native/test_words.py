@@ -122,6 +122,7 @@ def test_bytes_and_text_have_the_same_hits(words: list[str], text: str, switches
 @example(b"\xf0\x80\x81\xa1")
 @example(b"\xed\xa0\x80\xed\xb0\x80")
 @example(b"\xe4\xb8ab\xad")
+@example(b"***")
 def test_bytes_that_are_no_utf8_match_nothing_and_stay(text: bytes) -> None:
     words = ["ab", "国", "中国", "a", "\u0800", "ﾀ"]
     found = list_of(words, PLAIN)
@@ -133,7 +134,8 @@ def test_bytes_that_are_no_utf8_match_nothing_and_stay(text: bytes) -> None:
     )
     assert found.find(text) == expected
     kept = list_of(words).mask(text)
-    assert kept.replace(b"***", b"") == b"".join(without_hits(text, list_of(words).find(text)))
+    left = b"".join(without_hits(text, list_of(words).find(text)))
+    assert kept.replace(b"***", b"") == left.replace(b"***", b"")
 
 
 def without_hits(text: bytes, hits: list[Hit]) -> list[bytes]:

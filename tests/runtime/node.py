@@ -202,7 +202,7 @@ async def running_node(
     hooks = LocalHooks([], Hooks())
     outbox = Outbox([], Push(), hooks)
     rooms = LocalRooms(logs)
-    stories = Stories(clock, deliveries, rooms)
+    stories = Stories(clock, deliveries, rooms, messages=2_000)
     outbox.on_word = stories.hear_word
     io = Io(
         application=application,

@@ -17,6 +17,8 @@ export interface Line {
 
 const HEIGHT = 168;
 const LEAST_SECONDS = 60;
+/** Pixels that a time's label takes on either side, less what is beside the plot. */
+const LABEL_HALF = 20;
 
 export function Graph({
   title,
@@ -70,7 +72,13 @@ export function Graph({
             size: 24,
             gap: 4,
             space: 72,
-            values: (_, splits) => splits.map((at) => new Date(at * 1_000).toTimeString().slice(0, 8)),
+            // A label that would be cut off at the edge is left out.
+            values: (self, splits) =>
+              splits.map((at) =>
+                self.valToPos(at, "x") > self.over.clientWidth - LABEL_HALF
+                  ? ""
+                  : new Date(at * 1_000).toTimeString().slice(0, 8),
+              ),
           },
           { ...axis, size: 42, gap: 6, space: 34, values: (_, splits) => splits.map((value) => compact(value)) },
         ],

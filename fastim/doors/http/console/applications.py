@@ -71,7 +71,7 @@ async def _list(asked: Asked[Nothing, Nothing]) -> list[Listed]:
 
 async def _create(asked: Asked[Nothing, NewApplication]) -> Answer:
     made = await asked.console.operators.create(asked.body.id)
-    return Answer(Made(made.id, made.key, made.master_key, made.hook_key), status=201)
+    return Answer(Made(made.id, made.key, made.master_key, made.hook_key), status=201, detail=made.id)
 
 
 async def _rotate(asked: Asked[Nothing, Rotation]) -> Keys:
@@ -88,14 +88,7 @@ def _keys(application: Application) -> Keys:
 
 CALLS: tuple[Call[Any, Any], ...] = (
     Call("GET", "/applications", _list),
-    Call(
-        "POST",
-        "/applications",
-        _create,
-        body=NewApplication,
-        what="application created",
-        detail=lambda asked: asked.body.id,
-    ),
+    Call("POST", "/applications", _create, body=NewApplication, what="application created"),
     Call("GET", f"{APPLICATION}/keys", _show, what="keys shown"),
     Call(
         "POST", f"{APPLICATION}/keys", _rotate, body=Rotation, what="key rotated", detail=lambda asked: asked.body.which

@@ -132,12 +132,14 @@ class Answer(Struct, frozen=True):
     Attributes:
         cookie: The session that the browser is to keep from now on; empty: it is to forget it; ``None``: neither.
         cookie_seconds: For how long.
+        detail: What is noted of the call that only shows once it is done; never a secret.
     """
 
     value: Any
     status: int = 200
     cookie: str | None = None
     cookie_seconds: int = 0
+    detail: str = ""
 
 
 class Problem(Exception):
@@ -205,7 +207,8 @@ async def _answer(console: Console, call: Call[Any, Any], request: web.Request) 
         asked = await _read(console, call, request, signed)
         reply = await call.answer(asked)
         if call.what:
-            await note(asked, call.what, call.detail(asked))
+            known = reply.detail if isinstance(reply, Answer) else ""
+            await note(asked, call.what, known or call.detail(asked))
         return _response(reply, over_tls=asked.over_tls)
     except Problem as problem:
         return _failure(problem.status, str(problem), field=problem.field, wait=problem.wait)

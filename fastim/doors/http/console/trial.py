@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from fastim.core.ledger import Ledger
 from fastim.doors.http.console.calls import Asked, Call, Needs, Nothing, Problem
-from fastim.runtime.trial import WORDS, Trial
+from fastim.runtime.trial import Trial
 
 
 class Opened(Struct, frozen=True):
@@ -27,7 +27,7 @@ class Ground(Struct, frozen=True):
     Attributes:
         server: Where WebSockets go, ``ws://`` or ``wss://`` and a host.
         room: The chat room.
-        words: What is masked there.
+        words: What is listed there to be masked.
     """
 
     application: Opened
@@ -40,7 +40,7 @@ async def _open(asked: Asked[Nothing, Nothing]) -> Ground:
     ground = await _admitted(asked).open()
     scheme = "wss" if asked.over_tls else "ws"
     opened = Opened(ground.application.id, ground.application.key)
-    return Ground(opened, f"{scheme}://{asked.host}", ground.room, WORDS)
+    return Ground(opened, f"{scheme}://{asked.host}", ground.room, ground.words)
 
 
 async def _ledger(asked: Asked[Nothing, Nothing]) -> Ledger:
@@ -76,5 +76,5 @@ def _is_this_machine(host: str) -> bool:
 
 CALLS: tuple[Call[Any, Any], ...] = (
     Call("GET", "/try", _open, needs=Needs.NOBODY),
-    Call("GET", "/try/ledger", _ledger, needs=Needs.NOBODY),
+    Call("GET", "/try/ledger", _ledger, needs=Needs.NOBODY, unasked=True),
 )
