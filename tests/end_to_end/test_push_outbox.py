@@ -26,6 +26,12 @@ MESSAGES = 25
 SECRET = "a-secret-of-the-webhook"
 
 
+@pytest.fixture
+def anyio_backend() -> str:
+    """What is tested is the server; once is enough."""
+    return "trio"
+
+
 class Webhook:
     """Somebody's webhook, which may be out of order.
 
