@@ -97,7 +97,7 @@ console: console/node_modules/.package-lock.json ## build the console's pages fr
 
 console-check: console/node_modules/.package-lock.json ## whether fastim/console is what console/ makes
 	@rm -rf build/console
-	@$(call quietly,build/console.log,cd console && npm run build -- --outDir ../build/console)
+	@$(call quietly,build/console.log,cd console && npm run types && npx vite build --outDir ../build/console)
 	@diff -r build/console fastim/console >&2 || $(call fail,fastim/console is not what console/ makes: run make console)
 
 console-e2e: build $(VENV)/.test console-deps ## the console and the page to try it in a real browser; needs node, npm and chromium
