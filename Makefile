@@ -5,6 +5,7 @@ ARGS ?=
 FASTIM_BUILD ?= release
 TESTS ?= tests
 PYTEST_ARGS ?=
+WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 FASTIM_CRASH_POINTS ?= 50
 FASTIM_FUZZ_FRAMES ?= 200000
 FASTIM_FUZZ_SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
@@ -27,6 +28,7 @@ endif
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-22s %s\n", $$1, $$2}'
+	@echo 'WORKERS says how many tests run at once: one more than there are processors, since many of them wait.'
 	@echo 'FASTIM_BUILD=portable builds without the calls that only Linux has.'
 	@echo 'PYTHON names the Python (3.11 or newer) to make .venv with; ARGS go to serve, TESTS and PYTEST_ARGS to pytest.'
 
@@ -36,7 +38,7 @@ serve: build ## build and start a server with its data in ./data; ARGS="..." add
 build: build/.native ## make .venv and compile, which leaves .venv/bin/fastim
 
 test: build $(VENV)/.test ## the quick suite: everything in tests/ but conformance, console, sdk and crash
-	$(BIN)/pytest --numprocesses=auto $(TESTS) $(PYTEST_ARGS)
+	$(BIN)/pytest --numprocesses=$(WORKERS) $(TESTS) $(PYTEST_ARGS)
 
 check: lint types contracts stubs workflows fragments ## all of them; `make -k check` goes on after the first failure
 

@@ -84,6 +84,10 @@ def name_of(case: object) -> str:
 
 
 each_fault = pytest.mark.parametrize(("mode", "fault"), CASES, ids=name_of)
+each_fault_of_notices = pytest.mark.parametrize(
+    ("mode", "fault"), [(mode, fault) for mode, fault in CASES if not mode[1]], ids=name_of
+)
+"""Nothing is refused for them, so nothing is required of them."""
 some_modes = pytest.mark.parametrize("mode", [("http", False), ("python", True)], ids=name_of)
 
 
@@ -187,6 +191,12 @@ async def send_transient(s: Scene) -> int:
 
 async def modify(s: Scene) -> int:
     return refusal(await s.tom.patch(s.conversation_id, s.ack, data=someone("better").encode()))[0]
+
+
+async def sent(s: Scene) -> pb.GenericCommand:
+    """The ack of a message; a machine that has other things to do may let the hook take too long for the first one."""
+    ack = await s.tom.send(s.conversation_id)
+    return ack if refusal(ack)[0] == 0 else await s.tom.send(s.conversation_id)
 
 
 async def recall(s: Scene) -> int:
@@ -311,7 +321,7 @@ async def test_a_command_whose_hook_fails_ends_in_time_and_the_next_is_asked_abo
         with in_time():
             assert await deed(s) == failed, deed
 
-    scenes[recall].acks = [await scenes[recall].tom.send(scenes[recall].conversation_id) for _ in range(3)]
+    scenes[recall].acks = [await sent(scenes[recall]) for _ in range(3)]
     scenes[remove].tyke = (await addition(scenes[remove]))["members"][0]
     hooks = Counter(hook for _, hook, _ in DEEDS)
     asked = {hook: len(back_end.calls(hook)) for hook in hooks}
@@ -360,7 +370,7 @@ async def test_a_hook_that_fails_over_who_is_offline_is_no_senders_business(
     assert back_end.calls("elsewhere") == []
 
 
-@each_fault
+@each_fault_of_notices
 async def test_nobody_waits_for_a_notice_that_fails_and_the_next_is_told_again(
     server: ServerProcess, back_end: HookBackEnd, mode: Mode, fault: str
 ) -> None:
