@@ -238,7 +238,7 @@ async def test_what_the_application_sends_itself_is_not_asked_about_but_told(
         await Rest(server).post(
             f"/1.2/rtm/conversations/{s.conversation_id}/messages", from_client=s.tom.id, message="by REST"
         )
-        # What goes by REST is acked before it is delivered, and so is what another session sends: this is told of after both.
+        # It is answered before it is delivered, and this is told of after both.
         await back_end.asked("_messageSent", content="by REST")
         assert await s.jerry.messages() == [b"by REST"]
         assert back_end.calls("_messageReceived", content="by REST") == []
