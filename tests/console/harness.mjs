@@ -138,6 +138,11 @@ export const answered = (...statuses) => new RegExp(`responded with a status of 
 export async function findings(page) {
   // By the debugger, which the policy does not concern.
   await page.evaluate(AXE);
+  // A colour that is on its way to another is neither.
+  await page.evaluate(() => {
+    const fading = document.getAnimations().filter((one) => one instanceof CSSTransition);
+    return Promise.allSettled(fading.map((one) => one.finished));
+  });
   const found = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
   return found.violations
     .filter(({ impact }) => impact === "serious" || impact === "critical")
