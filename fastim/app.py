@@ -3,9 +3,7 @@
 import asyncio
 import gc
 import os
-import secrets
 import signal
-import string
 import sys
 import time
 from collections.abc import Sequence
@@ -51,7 +49,7 @@ from fastim.runtime.metrics import (
     RoomCollector,
     ServerCollector,
 )
-from fastim.runtime.operators import Operators
+from fastim.runtime.operators import ID_CHARACTERS_MIN, Operators, random_key
 from fastim.runtime.outbound import fanout_of
 from fastim.runtime.pulse import Commits, Pulse
 from fastim.runtime.quotas import Quotas
@@ -67,8 +65,6 @@ SWEEP_SECONDS = 60.0
 """Between two looks for records past their time."""
 SWEEP_PAUSE_SECONDS = 0.02
 """Between two steps: a long sweep must not take more than a small part of the store's time."""
-SDK_APP_ID_CHARACTERS = 9
-"""Java and Swift take an application id's first 8 characters and break when there are no more."""
 DRAIN_SECONDS = 10.0
 """How long commands under way, and then what is buffered for clients, may take when the server stops."""
 
@@ -341,18 +337,14 @@ async def _applications(store: Store, given: GivenApplication | None) -> tuple[l
     if given is None and known:
         return list(known.values()), False
     if given is None:
-        first = await store.save_application(_random(24), _random(24), _random(24), _random(24))
+        first = await store.save_application(random_key(), random_key(), random_key(), random_key())
         return [first], True
-    if len(given.id) < SDK_APP_ID_CHARACTERS:
-        _log.warning("Java and Swift SDKs need a longer application id", least=SDK_APP_ID_CHARACTERS)
+    if len(given.id) < ID_CHARACTERS_MIN:
+        _log.warning("Java and Swift SDKs need a longer application id", least=ID_CHARACTERS_MIN)
     before = known.pop(given.id, None)
-    hook_key = _random(24) if before is None else before.hook_key
+    hook_key = random_key() if before is None else before.hook_key
     first = await store.save_application(given.id, given.key, given.master_key, hook_key)
     return [first, *known.values()], False
-
-
-def _random(length: int) -> str:
-    return "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(length))
 
 
 def _show_keys(application: Application, node: Node) -> None:
